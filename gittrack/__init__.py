@@ -1,0 +1,100 @@
+"""Experiment tracking whose database is a git repository.
+
+The front door: the public names, each found in its module when it is first used, so that ``import gittrack`` costs
+next to nothing. No logic lives here.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+_CURRENT = [
+    "active_run",
+    "create_experiment",
+    "delete_experiment",
+    "delete_experiment_tag",
+    "delete_run",
+    "delete_tag",
+    "disable_system_metrics_logging",
+    "enable_system_metrics_logging",
+    "end_run",
+    "flush_async_logging",
+    "get_artifact_uri",
+    "get_experiment",
+    "get_experiment_by_name",
+    "get_metric_history",
+    "get_parent_run",
+    "get_run",
+    "last_active_run",
+    "list_experiments",
+    "log",
+    "log_artifact",
+    "log_artifacts",
+    "log_dict",
+    "log_figure",
+    "log_image",
+    "log_input",
+    "log_inputs",
+    "log_metric",
+    "log_metrics",
+    "log_param",
+    "log_params",
+    "log_stream",
+    "log_table",
+    "log_text",
+    "rename_experiment",
+    "restore_experiment",
+    "restore_run",
+    "search_experiments",
+    "set_experiment",
+    "set_experiment_tag",
+    "set_experiment_tags",
+    "set_system_metrics_samples_before_logging",
+    "set_system_metrics_sampling_interval",
+    "set_tag",
+    "set_tags",
+    "start_run",
+]
+
+_WHERE = {
+    **dict.fromkeys(_CURRENT, "gittrack.tracking.current"),
+    **dict.fromkeys(("get_tracking_uri", "is_tracking_uri_set", "set_tracking_uri"), "gittrack.tracking.settings"),
+    **dict.fromkeys(("Client", "MlflowClient"), "gittrack.tracking.client"),
+    "ActiveRun": "gittrack.tracking.active",
+    "GittrackError": "gittrack.errors",
+}
+_MODULES = ("artifacts", "data", "entities", "errors", "tracking")
+
+__all__ = ["__version__", *_MODULES, *_WHERE]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _WHERE:
+        found = getattr(importlib.import_module(_WHERE[name]), name)
+    elif name in _MODULES:
+        found = importlib.import_module(f"gittrack.{name}")
+    else:
+        raise AttributeError(f"module 'gittrack' has no attribute {name!r}")
+    globals()[name] = found
+    return found
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)
+
+
+if TYPE_CHECKING:
+    from gittrack import artifacts as artifacts
+    from gittrack import data as data
+    from gittrack import entities as entities
+    from gittrack.errors import GittrackError as GittrackError
+    from gittrack.tracking.active import ActiveRun as ActiveRun
+    from gittrack.tracking.client import Client as Client
+    from gittrack.tracking.client import MlflowClient as MlflowClient
+    from gittrack.tracking.current import *  # noqa: F403
+    from gittrack.tracking.settings import get_tracking_uri as get_tracking_uri
+    from gittrack.tracking.settings import is_tracking_uri_set as is_tracking_uri_set
+    from gittrack.tracking.settings import set_tracking_uri as set_tracking_uri

@@ -1,0 +1,209 @@
+"""Blobs, trees and commits as bytes, and the set of them that one write adds.
+
+Formats: gitformat-pack(5), git-commit-tree(1), `git mktree`. Ids are SHA-1, 40 lower-case hex digits.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import NewType
+
+from gittrack.errors import DamagedError
+
+ObjectId = NewType("ObjectId", str)
+
+COMMIT, TREE, BLOB, TAG = 1, 2, 3, 4
+KINDS = {COMMIT: b"commit", TREE: b"tree", BLOB: b"blob", TAG: b"tag"}
+KIND_NUMBERS = {name: number for number, name in KINDS.items()}
+
+FILE_MODE, EXECUTABLE_MODE, LINK_MODE, TREE_MODE, GITLINK_MODE = (
+    0o100644,
+    0o100755,
+    0o120000,
+    0o40000,
+    0o160000,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class TreeEntry:
+    """One name in a tree: its mode, its name as bytes, the id it leads to."""
+
+    mode: int
+    name: bytes
+    id: ObjectId
+
+    @property
+    def is_tree(self) -> bool:
+        return self.mode == TREE_MODE
+
+
+@dataclass(frozen=True, slots=True)
+class Signature:
+    """Who and when, of a commit: name, e-mail, seconds since the epoch, offset in minutes east of UTC."""
+
+    name: str
+    email: str
+    time_s: int
+    offset_min: int = 0
+
+    def encode(self) -> bytes:
+        sign, minutes = ("-" if self.offset_min < 0 else "+"), abs(self.offset_min)
+        zone = f"{sign}{minutes // 60:02d}{minutes % 60:02d}"
+        return f"{_plain(self.name)} <{_plain(self.email)}> {self.time_s} {zone}".encode()
+
+
+@dataclass(frozen=True, slots=True)
+class Commit:
+    """A commit as read: ids, times in seconds since the epoch, and its message."""
+
+    id: ObjectId
+    tree: ObjectId
+    parents: tuple[ObjectId, ...]
+    author: str
+    committed_at_s: int
+    message: str
+
+
+class ObjectSet:
+    """The objects that one write adds, each once, in the order they were added."""
+
+    def __init__(self) -> None:
+        self._objects: dict[ObjectId, tuple[int, bytes]] = {}
+
+    def __len__(self) -> int:
+        return len(self._objects)
+
+    def __contains__(self, object_id: ObjectId) -> bool:
+        return object_id in self._objects
+
+    def __iter__(self) -> Iterator[tuple[ObjectId, int, bytes]]:
+        for object_id, (kind, data) in self._objects.items():
+            yield object_id, kind, data
+
+    def copy(self) -> ObjectSet:
+        """Another set with the same objects."""
+        copied = ObjectSet()
+        copied._objects = dict(self._objects)
+        return copied
+
+    def update(self, other: ObjectSet) -> None:
+        """Take in the objects of another set."""
+        self._objects.update(other._objects)
+
+    def get(self, object_id: ObjectId) -> bytes | None:
+        """The bytes of an object of this set, or None."""
+        found = self._objects.get(object_id)
+        return found[1] if found else None
+
+    def add(self, kind: int, data: bytes) -> ObjectId:
+        """Add an object of a kind by its raw bytes; returns its id."""
+        object_id = hash_object(kind, data)
+        self._objects.setdefault(object_id, (kind, data))
+        return object_id
+
+    def add_blob(self, data: bytes) -> ObjectId:
+        return self.add(BLOB, data)
+
+    def add_tree(self, entries: Iterable[TreeEntry]) -> ObjectId:
+        return self.add(TREE, encode_tree(entries))
+
+    def add_files(self, files: dict[str, tuple[int, ObjectId]]) -> ObjectId:
+        """Add the trees that hold files by their paths, '/' between the parts; returns the top's id.
+
+        An entry's mode may be `TREE_MODE`: then the id is that of a tree, taken as it is.
+        """
+        below: dict[str, dict[str, tuple[int, ObjectId]]] = {}
+        entries: list[TreeEntry] = []
+        for path, entry in files.items():
+            first, slash, rest = path.partition("/")
+            if slash:
+                below.setdefault(first, {})[rest] = entry
+            else:
+                entries.append(TreeEntry(entry[0], first.encode(), entry[1]))
+        for name, inner in below.items():
+            entries.append(TreeEntry(TREE_MODE, name.encode(), self.add_files(inner)))
+        return self.add_tree(entries)
+
+    def add_commit(
+        self,
+        tree: ObjectId,
+        parents: Iterable[ObjectId],
+        author: Signature,
+        committer: Signature,
+        message: str,
+    ) -> ObjectId:
+        lines = [b"tree " + tree.encode()]
+        lines += [b"parent " + parent.encode() for parent in parents]
+        lines += [b"author " + author.encode(), b"committer " + committer.encode()]
+        return self.add(COMMIT, b"\n".join(lines) + b"\n\n" + message.encode())
+
+
+def hash_object(kind: int, data: bytes) -> ObjectId:
+    """The id that git gives these bytes."""
+    digest = hashlib.sha1(KINDS[kind] + b" %d\0" % len(data), usedforsecurity=False)
+    digest.update(data)
+    return ObjectId(digest.hexdigest())
+
+
+def encode_tree(entries: Iterable[TreeEntry]) -> bytes:
+    """A tree's bytes; sorted as git sorts, where a folder's name counts as if it ended in '/'."""
+    ordered = sorted(entries, key=lambda entry: entry.name + b"/" if entry.is_tree else entry.name)
+    return b"".join(b"%o %s\0%s" % (entry.mode, entry.name, bytes.fromhex(entry.id)) for entry in ordered)
+
+
+def parse_tree(data: bytes, where: str) -> list[TreeEntry]:
+    """The entries of a tree's bytes, in their order.
+
+    Raises:
+        DamagedError: the bytes are no tree; ``where`` says whose.
+    """
+    entries, at = [], 0
+    try:
+        while at < len(data):
+            space = data.index(b" ", at)
+            end = data.index(b"\0", space)
+            if end + 21 > len(data):
+                raise ValueError
+            object_id = ObjectId(data[end + 1 : end + 21].hex())
+            entries.append(TreeEntry(int(data[at:space], 8), data[space + 1 : end], object_id))
+            at = end + 21
+    except ValueError as error:
+        raise DamagedError(where, "its tree cannot be read") from error
+    return entries
+
+
+def parse_commit(object_id: ObjectId, data: bytes) -> Commit:
+    """A commit's bytes, read.
+
+    Raises:
+        DamagedError: they are no commit.
+    """
+    head, _, message = data.partition(b"\n\n")
+    tree, parents, author, committed_at_s = "", [], "", 0
+    try:
+        for line in head.split(b"\n"):
+            key, _, value = line.partition(b" ")
+            if key == b"tree" and not tree:
+                tree = value.decode("ascii")
+            elif key == b"parent":
+                parents.append(ObjectId(value.decode("ascii")))
+            elif key == b"author":
+                author = value.rpartition(b">")[0].decode(errors="replace") + ">"
+            elif key == b"committer":
+                committed_at_s = int(value.rpartition(b"> ")[2].split(b" ")[0])
+    except ValueError as error:
+        raise DamagedError(f"commit {object_id}", "its header cannot be read") from error
+    if len(tree) != 40:
+        raise DamagedError(f"commit {object_id}", "it names no tree")
+    return Commit(
+        object_id, ObjectId(tree), tuple(parents), author, committed_at_s, message.decode(errors="replace")
+    )
+
+
+def _plain(text: str) -> str:
+    """A name that a commit header can hold: no angle brackets, newlines or control characters."""
+    kept = "".join(char for char in text if char.isprintable() and char not in "<>")
+    return kept.strip() or "unknown"

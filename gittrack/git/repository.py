@@ -1,0 +1,187 @@
+"""Where a repository is and what it supports: found without dulwich and without running git.
+
+Knows the four shapes that git has: ``.git`` folder, ``.git`` file (linked work tree, submodule,
+separate git dir), bare. `gitrepository-layout(5)` is the source.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import dataclass
+
+from gittrack.errors import RepositoryError
+
+_UNSUPPORTED = (
+    (re.compile(rb"^\s*objectformat\s*=\s*sha256\b", re.IGNORECASE | re.MULTILINE), "SHA-256 objects"),
+    (re.compile(rb"^\s*refstorage\s*=\s*reftable\b", re.IGNORECASE | re.MULTILINE), "reftable refs"),
+)
+_WORKTREE = re.compile(rb"^\s*worktree\s*=\s*(.+?)\s*$", re.IGNORECASE | re.MULTILINE)
+_POINTER_BYTES_MAX = 4096  # a .git file or commondir holds one path
+
+
+@dataclass(frozen=True, slots=True)
+class Repository:
+    """The folders of one repository, absolute.
+
+    Attributes:
+        git_dir: the folder of this work tree's HEAD and index (a linked work tree has its own).
+        common_dir: the folder of refs, objects and config, shared by all work trees.
+        work_tree: top of the files, or None where there are none (bare).
+    """
+
+    git_dir: str
+    common_dir: str
+    work_tree: str | None
+
+    @property
+    def objects_dir(self) -> str:
+        return os.path.join(self.common_dir, "objects")
+
+    @property
+    def lfs_objects_dir(self) -> str:
+        """Git LFS's own store; always in the common dir, as git-lfs has it."""
+        return os.path.join(self.common_dir, "lfs", "objects")
+
+    @property
+    def state_dir(self) -> str:
+        """gittrack's own folder: live runs, temp files, locks."""
+        return os.path.join(self.common_dir, "gittrack")
+
+    @property
+    def label(self) -> str:
+        """What a person calls it: the work tree, or the git folder of a bare one."""
+        return self.work_tree or self.common_dir
+
+    def read_config(self) -> bytes:
+        """The repository's own config file, raw; empty where it cannot be read."""
+        try:
+            with open(os.path.join(self.common_dir, "config"), "rb") as file:
+                return file.read()
+        except OSError:
+            return b""
+
+    def require_writable_format(self) -> None:
+        """Refuse a storage format that would be damaged by writing.
+
+        Raises:
+            RepositoryError: SHA-256 objects or reftable refs.
+        """
+        config = self.read_config()
+        for pattern, name in _UNSUPPORTED:
+            if pattern.search(config):
+                raise RepositoryError(
+                    f"{self.label} uses {name}, which this version does not write",
+                    "track into another repository: set GITTRACK_URI to its path",
+                )
+
+
+def discover_repository(start: str) -> Repository | None:
+    """The repository around a folder, or None.
+
+    Raises:
+        RepositoryError: a ``.git`` file leads nowhere.
+    """
+    folder = os.path.realpath(start)
+    while True:
+        found = _repository_at(folder)
+        if found is not None:
+            return found
+        above = os.path.dirname(folder)
+        if above == folder:
+            return None
+        folder = above
+
+
+def open_repository(path: str) -> Repository:
+    """The repository at a path: a work tree's top, a git folder, or a folder inside a work tree.
+
+    Raises:
+        RepositoryError: there is none.
+    """
+    if not os.path.isdir(path):
+        raise RepositoryError(f"no folder at {path!r}", "give the path of a git repository")
+    found = discover_repository(path)
+    if found is None:
+        raise RepositoryError(f"no git repository at {path!r}", "make one there: git init")
+    return found
+
+
+def create_bare_repository(path: str) -> Repository:
+    """Make an empty bare repository; two processes may do so at once.
+
+    Raises:
+        RepositoryError: the folder cannot be made.
+    """
+    try:
+        for sub in ("objects/info", "objects/pack", "refs/heads", "refs/tags"):
+            os.makedirs(os.path.join(path, sub), exist_ok=True)
+        config = b"[core]\n\trepositoryformatversion = 0\n\tfilemode = true\n\tbare = true\n"
+        for name, content in (("config", config), ("HEAD", b"ref: refs/heads/main\n")):
+            _create_file(os.path.join(path, name), content)
+    except OSError as error:
+        raise RepositoryError(f"cannot make a repository at {path!r}: {error.strerror}") from error
+    real = os.path.realpath(path)
+    return Repository(real, real, None)
+
+
+def _create_file(path: str, content: bytes) -> None:
+    if os.path.exists(path):
+        return
+    temporary = f"{path}.{os.getpid()}"
+    with open(temporary, "wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(temporary, path)
+
+
+def _repository_at(folder: str) -> Repository | None:
+    dot_git = os.path.join(folder, ".git")
+    if os.path.isdir(dot_git) and _is_git_dir(dot_git):
+        return _with_common_dir(dot_git, folder)
+    if os.path.isfile(dot_git):
+        target = _read_pointer(dot_git, b"gitdir:")
+        git_dir = os.path.realpath(os.path.join(folder, target))
+        if not _is_git_dir(git_dir):
+            raise RepositoryError(f"{dot_git} leads to {target!r}, which is no git folder")
+        return _with_common_dir(git_dir, folder)
+    if _is_git_dir(folder):
+        return _with_common_dir(folder, _configured_work_tree(folder))
+    return None
+
+
+def _with_common_dir(git_dir: str, work_tree: str | None) -> Repository:
+    pointer = os.path.join(git_dir, "commondir")
+    common = git_dir
+    if os.path.isfile(pointer):
+        common = os.path.realpath(os.path.join(git_dir, _read_pointer(pointer, b"")))
+    return Repository(git_dir, common, work_tree)
+
+
+def _configured_work_tree(git_dir: str) -> str | None:
+    """The work tree of a git folder that one stands in: ``.git`` itself, or core.worktree."""
+    if os.path.basename(git_dir) == ".git":
+        return os.path.dirname(git_dir)
+    try:
+        with open(os.path.join(git_dir, "config"), "rb") as file:
+            match = _WORKTREE.search(file.read())
+    except OSError:
+        return None
+    return os.path.realpath(os.path.join(git_dir, os.fsdecode(match[1]))) if match else None
+
+
+def _is_git_dir(path: str) -> bool:
+    if not os.path.lexists(os.path.join(path, "HEAD")):
+        return False
+    if os.path.isfile(os.path.join(path, "commondir")):
+        return True
+    return os.path.isdir(os.path.join(path, "objects")) and os.path.isdir(os.path.join(path, "refs"))
+
+
+def _read_pointer(path: str, prefix: bytes) -> str:
+    with open(path, "rb") as file:
+        content = file.read(_POINTER_BYTES_MAX)
+    if not content.startswith(prefix):
+        raise RepositoryError(f"{path} is not what git writes there")
+    return os.fsdecode(content[len(prefix) :].strip())

@@ -1,0 +1,214 @@
+"""The YAML of a run: a narrow subset that is written, and a safe, limited reader for what people edited.
+
+Written: block mappings, one ``key: scalar`` a line, two blanks a level, strings double-quoted as in JSON.
+The same mapping gives the same bytes. Read first by lines, 1 µs each; what does not fit goes through
+PyYAML's parser with aliases, tags, duplicate keys and deep nesting refused, and only JSON's scalars.
+Source of the scalar forms: YAML 1.2.2, section 10.3 (core schema), less its octal and hex.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from gittrack.errors import DamagedError
+
+_PLAIN_KEY = re.compile(r"[A-Za-z_][A-Za-z0-9_./-]*")
+_YAML_WORDS = frozenset(["y", "n", "yes", "no", "true", "false", "on", "off", "null"])
+# what YAML takes for a line break or refuses to read, and what turns text around on a screen
+_ESCAPED = re.compile("[\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff\ufffe\uffff]")
+_LINE = re.compile(r'( *)(?:"((?:[^"\\]|\\.)*)"|([A-Za-z_][A-Za-z0-9_./-]*)):(?: (.+))?')
+_INT = re.compile(r"[-+]?(?:0|[1-9][0-9]*)")
+_FLOAT = re.compile(r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?")
+_WORDS: dict[str, Any] = {
+    "null": None, "~": None, "": None, "true": True, "false": False, "{}": {},
+    ".nan": math.nan, ".inf": math.inf, "+.inf": math.inf, "-.inf": -math.inf,
+}  # fmt: skip
+_DEPTH_MAX = 64
+_INT_DIGITS_MAX = 4000  # CPython refuses to convert more than 4,300
+
+
+def encode_mapping(mapping: Mapping[str, Any]) -> bytes:
+    """Canonical bytes of nested mappings of scalars; keys keep their order."""
+    lines: list[str] = []
+    _write_mapping(mapping, "", lines)
+    return "".join(lines).encode()
+
+
+def parse_mapping(data: bytes, where: str) -> dict[str, Any]:
+    """The mapping that a file holds; an empty file is an empty mapping.
+
+    Raises:
+        DamagedError: it is no YAML mapping of the limited kind; ``where`` says which file.
+    """
+    try:
+        text = data.decode()
+    except UnicodeDecodeError as error:
+        raise DamagedError(where, "it is not UTF-8 text") from error
+    found = _parse_lines(text)
+    return found if found is not None else _parse_limited(text, where)
+
+
+def format_scalar(value: Any) -> str:
+    """One scalar as canonical YAML; floats keep every bit (`repr`, with the point that YAML 1.1 wants)."""
+    if isinstance(value, str):
+        return _quote(value)
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, int):
+        return str(value)
+    if isinstance(value, float):
+        return _format_float(value)
+    raise TypeError(f"{type(value).__name__} is no scalar")
+
+
+def _format_float(value: float) -> str:
+    if math.isnan(value):
+        return ".nan"
+    if math.isinf(value):
+        return ".inf" if value > 0 else "-.inf"
+    text = float.__repr__(value)
+    if "e" in text and "." not in text:
+        text = text.replace("e", ".0e")
+    return text
+
+
+def _write_mapping(mapping: Mapping[str, Any], indent: str, lines: list[str]) -> None:
+    for key, value in mapping.items():
+        shown = key if _PLAIN_KEY.fullmatch(key) and key.lower() not in _YAML_WORDS else _quote(key)
+        if not isinstance(value, Mapping):
+            lines.append(f"{indent}{shown}: {format_scalar(value)}\n")
+        elif value:
+            lines.append(f"{indent}{shown}:\n")
+            _write_mapping(value, indent + "  ", lines)
+        else:
+            lines.append(f"{indent}{shown}: {{}}\n")
+
+
+def _quote(text: str) -> str:
+    quoted = json.dumps(text, ensure_ascii=False)
+    return _ESCAPED.sub(lambda match: f"\\u{ord(match[0]):04x}", quoted)
+
+
+def _parse_lines(text: str) -> dict[str, Any] | None:
+    """What canonical lines say, or None when a line is not canonical."""
+    top: dict[str, Any] = {}
+    levels = [top]
+    for line in text.split("\n"):
+        if not line:
+            continue
+        match = _LINE.fullmatch(line)
+        if match is None:
+            return None
+        depth, odd = divmod(len(match[1]), 2)
+        if odd or depth >= len(levels):
+            return None
+        del levels[depth + 1 :]
+        parent = levels[depth]
+        try:
+            key = match[3] if match[2] is None else json.loads(f'"{match[2]}"')
+            if key in parent:
+                return None
+            if match[4] is None:
+                inner: dict[str, Any] = {}
+                parent[key] = inner
+                levels.append(inner)
+            else:
+                parent[key] = _parse_scalar(match[4])
+        except (ValueError, RecursionError):
+            return None
+    return top
+
+
+def _parse_scalar(text: str) -> Any:
+    if text[0] == '"':
+        return json.loads(text)
+    if text in _WORDS:
+        return {} if text == "{}" else _WORDS[text]
+    if _INT.fullmatch(text) and len(text) <= _INT_DIGITS_MAX:
+        return int(text)
+    if _FLOAT.fullmatch(text):
+        return float(text)
+    raise ValueError(text)
+
+
+def _parse_limited(text: str, where: str) -> dict[str, Any]:
+    import yaml
+
+    try:
+        loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+        events = yaml.parse(text, Loader=loader)
+        found = _Builder(where).build(events)
+    except (yaml.YAMLError, RecursionError, ValueError) as error:
+        first = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise DamagedError(where, f"it is not YAML that gittrack reads: {first}") from error
+    if found is None:
+        return {}
+    if not isinstance(found, dict):
+        raise DamagedError(where, "it holds no mapping")
+    return found
+
+
+class _Builder:
+    """Makes plain data of YAML events; refuses what only serves to trick a reader."""
+
+    def __init__(self, where: str) -> None:
+        self._where = where
+
+    def build(self, events: Any) -> Any:
+        import yaml
+
+        self._events = events
+        self._yaml = yaml
+        for event in events:
+            if isinstance(event, yaml.DocumentStartEvent):
+                value = self._node(next(events), 0)
+                rest = [type(event) for event in events]
+                if yaml.DocumentStartEvent in rest:
+                    raise DamagedError(self._where, "it holds several YAML documents")
+                return value
+        return None
+
+    def _node(self, event: Any, depth: int) -> Any:
+        yaml = self._yaml
+        if isinstance(event, yaml.AliasEvent) or getattr(event, "anchor", None):
+            raise DamagedError(self._where, "it uses YAML anchors, which are not read")
+        if depth > _DEPTH_MAX:
+            raise DamagedError(self._where, f"it nests deeper than {_DEPTH_MAX} levels")
+        if getattr(event, "tag", None):
+            raise DamagedError(self._where, f"it uses the YAML tag {event.tag}, which is not read")
+        if isinstance(event, yaml.ScalarEvent):
+            return self._scalar(event)
+        if isinstance(event, yaml.SequenceStartEvent):
+            return self._sequence(depth)
+        return self._mapping(depth)
+
+    def _scalar(self, event: Any) -> Any:
+        if event.style:  # quoted
+            return event.value
+        try:
+            return _parse_scalar(event.value) if event.value else None
+        except ValueError:
+            return event.value
+
+    def _sequence(self, depth: int) -> list[Any]:
+        items: list[Any] = []
+        while not isinstance(event := next(self._events), self._yaml.SequenceEndEvent):
+            items.append(self._node(event, depth + 1))
+        return items
+
+    def _mapping(self, depth: int) -> dict[str, Any]:
+        mapping: dict[str, Any] = {}
+        while not isinstance(event := next(self._events), self._yaml.MappingEndEvent):
+            if not isinstance(event, self._yaml.ScalarEvent):
+                raise DamagedError(self._where, "it has a key that is no text")
+            self._node(event, depth)
+            if event.value in mapping:
+                raise DamagedError(self._where, f"it has the key {event.value!r} twice")
+            mapping[event.value] = self._node(next(self._events), depth + 1)
+        return mapping

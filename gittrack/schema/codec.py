@@ -1,0 +1,256 @@
+"""Records to the files of a run's tree, and back: same record, same bytes; unknown fields come through.
+
+The fields and their order stand in one place, `RUN_FIELDS` and its like; the written statement of the
+format is made of the same tables.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import fields
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from gittrack.errors import DamagedError, GittrackError
+from gittrack.schema.canonical import encode_mapping, parse_mapping
+from gittrack.schema.names import check_run_id
+from gittrack.schema.records import (
+    DatasetInput,
+    ExperimentRecord,
+    MetricSummary,
+    RunRecord,
+    Scalar,
+    Source,
+)
+
+RUN_FILE, PARAMS_FILE, METRICS_FILE = "run.yaml", "params.yaml", "metrics.yaml"
+EXPERIMENT_FILE = "experiment.yaml"
+
+# field, type, what it says; a '?' marks one that is left out where it is empty
+RUN_FIELDS = (
+    ("id", "string", "32 lower-case hex digits (uuid4)"),
+    ("name", "string", "shown name"),
+    ("experiment", "string", "name the experiment was made with; it names the branch"),
+    ("experiment_id", "string", "'0' for Default, else the first 16 hex digits of the sha256 of that name"),
+    ("status", "string", "RUNNING, SCHEDULED, FINISHED, FAILED or KILLED"),
+    ("lifecycle", "string", "active or deleted"),
+    ("revision", "integer", "1 for the first commit of the run, one more for each edit"),
+    ("started_at", "time", "when the run began"),
+    ("ended_at?", "time", "when it ended"),
+    ("user?", "string", "login name of who ran it"),
+    ("host?", "string", "name of the machine"),
+    ("parent?", "string", "id of the run that this one is nested in"),
+    ("note?", "string", "description, Markdown"),
+    ("error?", "string", "traceback or reason of a failed run"),
+    ("tags?", "mapping", "text by key"),
+    ("source?", "mapping", "what was run, see source"),
+    ("inputs?", "mapping", "datasets by number from 1, see input"),
+)
+SOURCE_FIELDS = (
+    ("kind", "string", "LOCAL, NOTEBOOK or JOB"),
+    ("name?", "string", "entry script or notebook, relative to the work tree"),
+    ("command?", "string", "command line, secrets masked"),
+    ("commit?", "string", "HEAD's commit id"),
+    ("branch?", "string", "branch that was checked out"),
+    ("dirty?", "boolean", "whether the work tree differed from HEAD"),
+    ("remote?", "string", "URL of the remote, without credentials"),
+    ("left_out?", "integer", "untracked source files that were too large or too many to keep"),
+    ("python?", "string", "version of Python"),
+    ("platform?", "string", "operating system and processor"),
+)
+INPUT_FIELDS = (
+    ("name", "string", "dataset's name"),
+    ("digest", "string", "fingerprint of its content"),
+    ("source?", "string", "where it came from, without credentials"),
+    ("source_type?", "string", "kind of source"),
+    ("schema?", "string", "columns and types, JSON"),
+    ("profile?", "string", "statistics, JSON"),
+    ("rows?", "integer", "number of rows"),
+    ("context?", "string", "what it was used for: training, validation, test"),
+    ("tags?", "mapping", "text by key"),
+)
+METRIC_FIELDS = (
+    ("first", "float", "first value logged"),
+    ("last", "float", "value at the greatest step, the later in time where a step comes twice"),
+    ("last_step", "integer", "that step"),
+    ("min", "float", "least value; NaN never counts unless all are"),
+    ("max", "float", "greatest value; likewise"),
+    ("count", "integer", "number of points"),
+)
+EXPERIMENT_FIELDS = (
+    ("id", "string", "as experiment_id of a run"),
+    ("name", "string", "shown name; a rename changes it alone"),
+    ("made_as", "string", "name it was made with; it names the branch"),
+    ("lifecycle", "string", "active or deleted"),
+    ("revision", "integer", "1 for the first, one more for each edit"),
+    ("created_at", "time", "when it was made"),
+    ("updated_at", "time", "when this revision was made"),
+    ("description?", "string", "Markdown"),
+    ("tags?", "mapping", "text by key"),
+)
+_TIMES = frozenset({"started_at", "ended_at", "created_at", "updated_at"})
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def encode_run(run: RunRecord) -> dict[str, bytes]:
+    """The three files of a run's record, by name."""
+    metrics = {
+        key: {name: getattr(summary, name) for name, _, _ in METRIC_FIELDS} for key, summary in run.metrics.items()
+    }
+    return {
+        RUN_FILE: encode_mapping(_run_mapping(run)),
+        PARAMS_FILE: encode_mapping(run.params),
+        METRICS_FILE: encode_mapping(metrics),
+    }
+
+
+def parse_run(run_yaml: bytes, params_yaml: bytes, metrics_yaml: bytes, where: str) -> RunRecord:
+    """The record that three files hold.
+
+    Raises:
+        DamagedError: a file cannot be read, or a field is missing or of another type; ``where`` says whose.
+    """
+    top = parse_mapping(run_yaml, f"{where} {RUN_FILE}")
+    params = parse_mapping(params_yaml, f"{where} {PARAMS_FILE}")
+    metrics = parse_mapping(metrics_yaml, f"{where} {METRICS_FILE}")
+    try:
+        known = _known(top, RUN_FIELDS)
+        check_run_id(known["id"])
+        source, inputs = known.pop("source", None), known.pop("inputs", {})
+        return RunRecord(
+            **known,
+            source=Source(**_known(source, SOURCE_FIELDS)) if source else None,
+            inputs=tuple(_parse_input(inputs[number]) for number in inputs),
+            params={key: _param(value) for key, value in params.items()},
+            metrics={key: _parse_summary(value) for key, value in metrics.items()},
+            extra={key: value for key, value in top.items() if key not in _names(RUN_FIELDS)},
+        )
+    except DamagedError:
+        raise
+    except (TypeError, KeyError, ValueError, AttributeError, OverflowError, GittrackError) as error:
+        raise DamagedError(where, f"its record does not fit the schema: {error}") from error
+
+
+def encode_experiment(experiment: ExperimentRecord) -> bytes:
+    """The file ``experiment.yaml``."""
+    return encode_mapping(_mapping(experiment, EXPERIMENT_FIELDS) | dict(experiment.extra))
+
+
+def parse_experiment(data: bytes, where: str) -> ExperimentRecord:
+    """The record that ``experiment.yaml`` holds.
+
+    Raises:
+        DamagedError: as `parse_run`.
+    """
+    top = parse_mapping(data, f"{where} {EXPERIMENT_FILE}")
+    try:
+        extra = {key: value for key, value in top.items() if key not in _names(EXPERIMENT_FIELDS)}
+        return ExperimentRecord(**_known(top, EXPERIMENT_FIELDS), extra=extra)
+    except (TypeError, KeyError, ValueError, OverflowError, GittrackError) as error:
+        raise DamagedError(where, f"its record does not fit the schema: {error}") from error
+
+
+def format_time(time_ms: int) -> str:
+    """Milliseconds since the epoch as ISO 8601 in UTC, milliseconds kept."""
+    moment = _EPOCH + timedelta(milliseconds=time_ms)
+    return f"{moment:%Y-%m-%dT%H:%M:%S}.{moment.microsecond // 1000:03d}Z"
+
+
+def parse_time(text: str) -> int:
+    """What `format_time` was given; takes any ISO 8601 time with an offset.
+
+    Raises:
+        ValueError: it is none.
+    """
+    moment = datetime.fromisoformat(text)
+    if moment.tzinfo is None:
+        raise ValueError(f"{text!r} has no offset from UTC")
+    return (moment - _EPOCH) // timedelta(milliseconds=1)
+
+
+def _run_mapping(run: RunRecord) -> dict[str, Any]:
+    mapping = _mapping(run, RUN_FIELDS)
+    if run.source is not None:
+        mapping["source"] = _mapping(run.source, SOURCE_FIELDS)
+    if run.inputs:
+        mapping["inputs"] = {
+            str(number): _mapping(dataset, INPUT_FIELDS) for number, dataset in enumerate(run.inputs, 1)
+        }
+    return mapping | dict(run.extra)
+
+
+def _mapping(record: object, table: tuple[tuple[str, str, str], ...]) -> dict[str, Any]:
+    """The fields of a record by the table's order; what may be left out and is empty, is."""
+    mapping: dict[str, Any] = {}
+    for entry, _, _ in table:
+        name = entry.rstrip("?")
+        value = getattr(record, name)
+        if entry.endswith("?") and (
+            value is None or value == "" or (value == 0 and value is not False) or not _holds(value)
+        ):
+            continue
+        mapping[name] = format_time(value) if name in _TIMES else value
+    return mapping
+
+
+def _holds(value: object) -> bool:
+    return not isinstance(value, Mapping | tuple) or bool(value)
+
+
+def _names(table: tuple[tuple[str, str, str], ...]) -> frozenset[str]:
+    return frozenset(entry.rstrip("?") for entry, _, _ in table)
+
+
+def _known(mapping: Mapping[str, Any], table: tuple[tuple[str, str, str], ...]) -> dict[str, Any]:
+    """The table's fields of a mapping, each of the table's type.
+
+    Raises:
+        ValueError: a field is of another type. KeyError: one is missing.
+    """
+    known: dict[str, Any] = {}
+    for entry, kind, _ in table:
+        name = entry.rstrip("?")
+        if name not in mapping:
+            if entry.endswith("?"):
+                continue
+            raise KeyError(f"field {name!r} is missing")
+        value = mapping[name]
+        if value is None and entry.endswith("?"):
+            continue
+        known[name] = _checked(name, kind, value)
+    return known
+
+
+def _checked(name: str, kind: str, value: Any) -> Any:
+    if kind == "time" and isinstance(value, str):
+        return parse_time(value)
+    if kind == "mapping" and isinstance(value, Mapping):
+        if name == "tags":
+            return {key: item if isinstance(item, str) else str(item) for key, item in value.items()}
+        return value
+    if kind == "float" and isinstance(value, float | int) and not isinstance(value, bool):
+        return float(value)
+    if kind == "boolean" and isinstance(value, bool):
+        return value
+    if kind == "integer" and isinstance(value, int) and not isinstance(value, bool):
+        return value
+    if kind == "string" and isinstance(value, str):
+        return value
+    raise ValueError(f"field {name!r} is no {kind}: {value!r:.80}")
+
+
+def _parse_input(mapping: Mapping[str, Any]) -> DatasetInput:
+    return DatasetInput(**_known(mapping, INPUT_FIELDS))
+
+
+def _parse_summary(mapping: Mapping[str, Any]) -> MetricSummary:
+    return MetricSummary(**_known(mapping, METRIC_FIELDS))
+
+
+def _param(value: Any) -> Scalar:
+    if isinstance(value, list | dict):
+        return str(value) if value else None
+    return value  # type: ignore[no-any-return]
+
+
+assert _names(RUN_FIELDS) | {"params", "metrics", "extra"} == {field.name for field in fields(RunRecord)}

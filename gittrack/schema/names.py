@@ -1,0 +1,210 @@
+"""Names: which keys and paths are taken, how an experiment's name becomes a branch and an id.
+
+Key rules are MLflow's, so that what was logged there can be logged here: up to 250 characters
+of letters, digits, ``_ - . : / `` and blanks, with no empty, ``.`` or ``..`` part.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import posixpath
+import re
+import unicodedata
+from typing import NewType
+from urllib.parse import unquote
+
+from gittrack.errors import InvalidValueError
+
+RunId = NewType("RunId", str)
+ExperimentId = NewType("ExperimentId", str)
+
+FORMAT_NUMBER = 1
+SCHEMA_FILE = ".gittrack-schema"
+DEFAULT_EXPERIMENT = "Default"
+DEFAULT_EXPERIMENT_ID = ExperimentId("0")
+HEADS = "refs/heads/gittrack/"
+REMOTES = "refs/remotes/"
+
+KEY_CHARS_MAX = 250
+NAME_CHARS_MAX = 500
+PATH_BYTES_MAX = 4096
+PART_BYTES_MAX = 255
+_REF_BYTES_MAX = 120  # loose refs are files: 255 bytes less '.lock', and room for other systems
+
+_KEY = re.compile(r"[/\w.\- :]+")
+_RUN_ID = re.compile(r"[0-9a-f]{32}")
+_REF_PLAIN = re.compile(r"[A-Za-z0-9_\-]")
+_SPECIAL = re.compile(r"[\x00-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff]")
+_WINDOWS_DEVICES = re.compile(r"(?i)(con|prn|aux|nul|com[0-9]|lpt[0-9])(\..*)?")
+
+
+def check_key(kind: str, key: object) -> str:
+    """The key itself, when it may name a metric, param or tag; ``kind`` is the word for the message.
+
+    Raises:
+        InvalidValueError: it may not.
+    """
+    if not isinstance(key, str):
+        raise InvalidValueError(f"a {kind} key is text, not {type(key).__name__} ({key!r})")
+    if len(key) > KEY_CHARS_MAX:
+        raise InvalidValueError(
+            f"{kind} key {key[:40]!r}… has {len(key)} characters; the limit is {KEY_CHARS_MAX}"
+        )
+    if not _KEY.fullmatch(key):
+        raise InvalidValueError(
+            f"{kind} key {key!r} has characters that are not taken",
+            "use letters, digits, underscores, dashes, periods, blanks, colons and slashes",
+        )
+    if posixpath.normpath(key) != key or key.startswith(("/", "../")) or key in (".", ".."):
+        raise InvalidValueError(
+            f"{kind} key {key!r} is no plain path", "leave out '.', '..', and doubled or outer '/'"
+        )
+    return key
+
+
+def check_name(kind: str, name: object) -> str:
+    """The name itself, when a run or an experiment may have it: text of 1 to 500 characters.
+
+    Raises:
+        InvalidValueError: it may not.
+    """
+    if not isinstance(name, str) or not name.strip():
+        raise InvalidValueError(f"a {kind} name is text that is not blank, not {name!r}")
+    if len(name) > NAME_CHARS_MAX:
+        raise InvalidValueError(f"the {kind} name has {len(name)} characters; the limit is {NAME_CHARS_MAX}")
+    return clean_text(name)
+
+
+def check_artifact_path(path: object) -> str:
+    """A path below a run's ``artifacts/``, '/' between the parts, as it is stored.
+
+    Refused is what could leave the folder, or be something else on another system: absolute paths, ``..``,
+    ``.git`` in its spellings, backslashes, control characters, device names, trailing dots and blanks.
+
+    Raises:
+        InvalidValueError: it may not be a path.
+    """
+    if not isinstance(path, str) or not path:
+        raise InvalidValueError(f"an artifact path is text that is not empty, not {path!r}")
+    parts = path.split("/")
+    if len(path.encode("utf-8", "replace")) > PATH_BYTES_MAX or any(not _is_safe_part(part) for part in parts):
+        raise InvalidValueError(
+            f"artifact path {path!r} is not taken",
+            "use a relative path without '..', '.git', backslashes, control characters or trailing dots",
+        )
+    return path
+
+
+def is_run_id(text: str) -> bool:
+    """Whether a text has the form of a full run id: 32 lower-case hex digits."""
+    return _RUN_ID.fullmatch(text) is not None
+
+
+def check_run_id(text: object) -> RunId:
+    """A full run id.
+
+    Raises:
+        InvalidValueError: it has not that form.
+    """
+    if not isinstance(text, str) or not is_run_id(text):
+        raise InvalidValueError(f"{text!r} is no run id", "a run id has 32 lower-case hex digits")
+    return RunId(text)
+
+
+def experiment_id(made_as: str) -> ExperimentId:
+    """The id of an experiment by the name that it was made with: the same in every clone."""
+    if made_as == DEFAULT_EXPERIMENT:
+        return DEFAULT_EXPERIMENT_ID
+    return ExperimentId(hashlib.sha256(made_as.encode()).hexdigest()[:16])
+
+
+def experiment_ref(made_as: str) -> str:
+    """The full name of an experiment's branch: its name as made, what git refuses percent-encoded.
+
+    '/' is encoded too, since git cannot hold both ``a`` and ``a/b``. A name over 120 bytes is cut and gets
+    ``+`` and the first 16 hex digits of its sha256.
+    """
+    encoded = "".join(_encode_char(name_char) for name_char in made_as)
+    if unicodedata.normalize("NFC", made_as) != made_as:  # some file systems would fold it into another name
+        encoded = "".join(char if ord(char) < 128 else _percent(char) for char in encoded)
+    encoded = re.sub(r"^\.|(?<=\.)\.|\.$|\.(?=lock$)", "%2E", encoded)
+    encoded = re.sub(r"^-", "%2D", encoded)
+    if len(encoded.encode()) > _REF_BYTES_MAX:
+        head = encoded.encode()[: _REF_BYTES_MAX - 17].decode(errors="ignore")
+        encoded = re.sub(r"%.?$", "", head) + "+" + hashlib.sha256(made_as.encode()).hexdigest()[:16]
+    return HEADS + encoded
+
+
+def experiment_of_ref(ref: str) -> str | None:
+    """The experiment's name as its branch shows it (the record has the true one), or None for other refs."""
+    head, found, rest = ref.partition("gittrack/")
+    if not found or not (head == "refs/heads/" or (head.startswith(REMOTES) and head.count("/") >= 3)):
+        return None
+    return unquote(rest)
+
+
+def metric_path(key: str) -> str:
+    """Where a metric's history lies in the run's tree: ``metrics/<key>.csv``.
+
+    Percent-encoded is what trees or file systems cannot hold: ``.git``, trailing dots and blanks, colons, and
+    a folder named ``….csv``, which would stand where another metric's file is.
+    """
+    *folders, name = key.split("/")
+    parts = [re.sub(r"\.(?=csv$)", "%2E", _file_part(folder)) for folder in folders]
+    return "/".join(["metrics", *parts, _file_part(name) + ".csv"])
+
+
+def metric_key(path: str) -> str:
+    """The metric whose history lies at a path that `metric_path` made."""
+    return unquote(path.removeprefix("metrics/").removesuffix(".csv"))
+
+
+def clean_text(text: str) -> str:
+    """Text that every file of a run can hold: what is no Unicode (lone surrogates) becomes visible escapes."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return text.encode("utf-8", "backslashreplace").decode()
+    return text
+
+
+def one_line(text: str, limit: int = 200) -> str:
+    """Text safe to show on one line: control, bidi and line-breaking characters become visible or blank."""
+    shown = _SPECIAL.sub(lambda match: " " if match[0] in "\t\r\n\u2028\u2029" else _visible(match[0]), text)
+    return shown if len(shown) <= limit else shown[: limit - 1] + "…"
+
+
+def _is_safe_part(part: str) -> bool:
+    if part in ("", ".", "..") or part[-1] in ". " or len(part.encode("utf-8", "replace")) > PART_BYTES_MAX:
+        return False
+    if _SPECIAL.search(part) or "\\" in part or any(0xD800 <= ord(char) < 0xE000 for char in part):
+        return False
+    lowered = part.lower()
+    if lowered.startswith((".git", "git~")) and lowered not in (".gitkeep", ".gitignore"):
+        return False
+    return ":" not in part and not _WINDOWS_DEVICES.fullmatch(part)
+
+
+def _file_part(part: str) -> str:
+    if part.lower().startswith(".git"):
+        part = "%2E" + part[1:]
+    part = part.replace(":", "%3A")
+    if part[-1] in ". ":
+        part = part[:-1] + _percent(part[-1])
+    return part
+
+
+def _encode_char(char: str) -> str:
+    if _REF_PLAIN.match(char) or char == ".":
+        return char
+    if ord(char) >= 128 and unicodedata.category(char)[0] in "LN":
+        return char
+    return _percent(char)
+
+
+def _percent(char: str) -> str:
+    return "".join(f"%{byte:02X}" for byte in char.encode())
+
+
+def _visible(char: str) -> str:
+    return f"\\x{ord(char):02x}" if ord(char) < 256 else f"\\u{ord(char):04x}"

@@ -1,0 +1,90 @@
+"""The one way into a branch: objects as a durable pack, then the ref, under the repository's write lock.
+
+Whatever decides what is committed (the newest revision of the run, say) is read while the lock is held,
+so that of two editors neither undoes the other.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from gittrack.errors import BusyError
+from gittrack.git.maintenance import fold_packs_in_background
+from gittrack.git.objects import ObjectId, ObjectSet
+from gittrack.git.packs import write_pack
+from gittrack.git.refs import WriteLock, list_refs, read_ref, write_lock
+from gittrack.git.repository import Repository
+from gittrack.schema.names import HEADS, REMOTES, experiment_of_ref, experiment_ref
+from gittrack.store.identity import read_signature
+
+_TRIES = 50  # other programs may move the branch; our own writers wait for the lock
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """What is to be committed on an experiment's branch."""
+
+    made_as: str
+    tree: ObjectId
+    message: str
+    authored_at_s: int
+
+
+class Branches:
+    """The write side of one repository while its lock is held; what `open_branches` yields."""
+
+    def __init__(self, repository: Repository, lock: WriteLock) -> None:
+        self._repository = repository
+        self._lock = lock
+
+    def commit(self, objects: ObjectSet, draft: Draft) -> ObjectId:
+        """Put a draft on top of its branch; durable on return.
+
+        Raises:
+            BusyError: another program keeps moving the branch. OSError: the disk is full or failing.
+        """
+        ref = experiment_ref(draft.made_as)
+        committer = read_signature(self._repository, int(time.time()))
+        author = read_signature(self._repository, draft.authored_at_s)
+        for _ in range(_TRIES):
+            tip = read_ref(self._repository, ref)
+            parent = tip or self._find_remote_tip(draft.made_as)
+            writing = objects.copy()
+            commit = writing.add_commit(draft.tree, [parent] if parent else [], author, committer, draft.message)
+            with write_pack(self._repository, writing):
+                if self._lock.move_ref(ref, commit, tip):
+                    return commit
+        raise BusyError(f"another program keeps moving {ref}", "try again when it is done")
+
+    def replace(self, ref: str, new: ObjectId | None, old: ObjectId, objects: ObjectSet) -> bool:
+        """Point a branch elsewhere, with the objects that this needs, or remove it; False when it has moved."""
+        if new is None:
+            return self._lock.delete_ref(ref, old)
+        if not len(objects):
+            return self._lock.move_ref(ref, new, old)
+        with write_pack(self._repository, objects):
+            return self._lock.move_ref(ref, new, old)
+
+    def _find_remote_tip(self, made_as: str) -> ObjectId | None:
+        """A colleague's tip of an experiment that has no local branch yet: pushing is then a fast-forward."""
+        wanted = experiment_ref(made_as).removeprefix(HEADS)
+        for ref, tip in list_refs(self._repository, REMOTES).items():
+            if ref.endswith(f"/gittrack/{wanted}") and experiment_of_ref(ref) is not None:
+                return tip
+        return None
+
+
+@contextmanager
+def open_branches(repository: Repository) -> Iterator[Branches]:
+    """Hold the write lock, with the repository's format checked; afterwards packs are folded where they add up.
+
+    Raises:
+        RepositoryError: the format is not written. BusyError, OSError: as `write_lock`.
+    """
+    repository.require_writable_format()
+    with write_lock(repository) as lock:
+        yield Branches(repository, lock)
+    fold_packs_in_background(repository)

@@ -1,0 +1,222 @@
+"""A journal becomes a commit: finishing, recovering and resuming fold the same way.
+
+The commit says how many bytes of each stream it took (trailer ``Gittrack-Journal``), and the live folder goes
+only once the branch has moved: a crash between the two, or a process that still logs after the run has
+ended, leads to the rest being folded later, and to nothing twice.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Mapping
+from dataclasses import replace
+
+from gittrack.git.objects import FILE_MODE, LINK_MODE, TREE_MODE, ObjectId, ObjectSet
+from gittrack.git.reading import ObjectReader
+from gittrack.git.repository import Repository
+from gittrack.schema.events import Event, PointBlock, RunFold
+from gittrack.schema.messages import format_run_message
+from gittrack.schema.names import metric_path
+from gittrack.schema.records import Artifact, RunRecord, Status
+from gittrack.store.artifacts import Content, format_pointer, place_object, stage_chunks
+from gittrack.store.committing import Draft, open_branches
+from gittrack.store.histories import HistoryWriter
+from gittrack.store.history import Revision, find_revisions
+from gittrack.store.live import LiveRun
+from gittrack.store.streams import Stream, merge_items
+from gittrack.store.trees import (
+    ATTRIBUTES_FILE,
+    REQUIREMENTS_FILE,
+    Files,
+    RunTree,
+    attributes_files,
+    record_files,
+)
+
+
+def fold_live(live: LiveRun, base: RunRecord | None, taken: Mapping[str, int] | None = None) -> RunFold:
+    """What a run in flight has logged so far, without its points: for showing it."""
+    fold = RunFold(live.run_id, base)
+    _feed(fold, live.read_streams(), dict(taken or {}))
+    return fold
+
+
+def commit_live(
+    repository: Repository, live: LiveRun, *, is_new: bool, lost_as: Status | None = None
+) -> ObjectId | None:
+    """Fold a live run into a commit on its branch and remove its folder; durable on return.
+
+    Args:
+        is_new: the run has no commit yet for certain; saves the search for one.
+        lost_as: the status of a run whose journal does not say how it ended.
+
+    Returns:
+        The commit's id; None where the folder was gone, is being folded by another, or held nothing new.
+
+    Raises:
+        OSError: the disk is full or failing; the live folder then stays as it was.
+    """
+    with live.fold_lock(wait=lost_as is None) as held:
+        if not held:
+            return None
+        while True:
+            revisions = [] if is_new else find_revisions(repository, live.run_id)
+            work = _Folding(repository, live, revisions)
+            try:
+                work.read(lost_as)
+                if not work.has_news:
+                    live.remove(work.taken)
+                    return None
+                with open_branches(repository) as branches:
+                    if not is_new and len(find_revisions(repository, live.run_id)) != len(revisions):
+                        continue  # somebody edited the run meanwhile: fold onto that
+                    commit = branches.commit(work.objects, work.draft())
+            finally:
+                work.clean()
+            live.remove(work.taken)
+            return commit
+
+
+class _Folding:
+    """One attempt at folding a live run; holds what it has read and built."""
+
+    def __init__(self, repository: Repository, live: LiveRun, revisions: list[Revision]) -> None:
+        self._repository = repository
+        self._live = live
+        self._base = revisions[-1] if revisions else None
+        self._spill = os.path.join(repository.state_dir, "spill", f"{live.run_id}-{os.getpid()}")
+        self.objects = ObjectSet()
+        self.taken: dict[str, int] = {}
+        for revision in revisions:
+            self.taken.update(revision.journal)
+        self.has_news = False
+
+    def read(self, lost_as: Status | None) -> None:
+        """Fold the streams, and build the tree of the revision that they make."""
+        with ObjectReader(self._repository) as reader:
+            base_tree = self._base_tree(reader)
+            base_record = base_tree.read_record() if base_tree else None
+            histories = _BasedHistories(self._spill, base_tree)
+            fold = RunFold(self._live.run_id, base_record, histories)
+            streams = self._live.read_streams()
+            count = _feed(fold, streams, dict(self.taken))
+            self.taken.update({stream.nonce: stream.consumed for stream in streams if stream.nonce})
+            self.has_news = count > 0 or base_record is None
+            self._run = self._close(fold, lost_as)
+            self._tree = self._build_tree(reader, base_tree, fold, histories)
+
+    def draft(self) -> Draft:
+        what = "" if self._base is None else "resumed"
+        message = format_run_message(self._run, what, self._own_taken())
+        return Draft(self._run.experiment, self._tree, message, self._run.started_at // 1000)
+
+    def clean(self) -> None:
+        shutil.rmtree(self._spill, ignore_errors=True)
+
+    def _own_taken(self) -> dict[str, int]:
+        before = self._base.journal if self._base else {}
+        return {nonce: count for nonce, count in self.taken.items() if before.get(nonce) != count}
+
+    def _base_tree(self, reader: ObjectReader) -> RunTree | None:
+        if self._base is None:
+            return None
+        commit = self._base.commit
+        return RunTree(self._repository, reader, commit.tree, f"run {self._live.run_id} (commit {commit.id[:10]})")
+
+    def _close(self, fold: RunFold, lost_as: Status | None) -> RunRecord:
+        run = fold.freeze()
+        if run.status == "RUNNING" and lost_as is not None:
+            signal = self._live.read_signal()
+            error = run.error or (
+                f"ended by {signal}" if signal else "the process ended without finishing the run"
+            )
+            run = replace(run, status=lost_as, ended_at=fold.latest_at or run.started_at, error=error)
+        return replace(run, revision=(self._base.revision + 1) if self._base else 1)
+
+    def _build_tree(
+        self, reader: ObjectReader, base: RunTree | None, fold: RunFold, histories: HistoryWriter
+    ) -> ObjectId:
+        files = base.list_files() if base else {}
+        pointers = base.find_pointers(files) if base else set()
+        files.pop(ATTRIBUTES_FILE, None)
+        files |= record_files(self._run, self.objects)
+        for key, csv in histories.finish().items():
+            self._put_history(metric_path(key), csv, files, pointers)
+        for artifact in fold.artifacts.values():
+            self._put_artifact(artifact, files, pointers)
+        if fold.environment:
+            files[REQUIREMENTS_FILE] = (FILE_MODE, self.objects.add_blob(fold.environment.encode()))
+        self._put_code(reader, fold.code_tree, files)
+        files |= attributes_files(pointers, self.objects)
+        return self.objects.add_files(files)
+
+    def _put_history(self, path: str, csv: bytes | str, files: Files, pointers: set[str]) -> None:
+        if isinstance(csv, bytes):
+            files[path] = (FILE_MODE, self.objects.add_blob(csv))
+            pointers.discard(path)
+            return
+        with open(csv, "rb") as file:
+            content = stage_chunks(iter(lambda: file.read(1 << 20), b""), self._spill)
+        place_object(self._repository, os.path.join(self._spill, content.oid), content)
+        files[path] = (FILE_MODE, self.objects.add_blob(format_pointer(content)))
+        pointers.add(path)
+
+    def _put_artifact(self, artifact: Artifact, files: Files, pointers: set[str]) -> None:
+        path = f"artifacts/{artifact.path}"
+        _make_room(path, files, pointers)
+        staged = os.path.join(self._live.staging_dir, artifact.oid)
+        content = Content(artifact.oid, artifact.size_bytes, artifact.inline)
+        if artifact.inline or artifact.mode == LINK_MODE:
+            with open(staged, "rb") as file:
+                files[path] = (artifact.mode, self.objects.add_blob(file.read()))
+            return
+        place_object(self._repository, staged, content)
+        files[path] = (artifact.mode, self.objects.add_blob(format_pointer(content)))
+        pointers.add(path)
+
+    def _put_code(self, reader: ObjectReader, tree: str | None, files: Files) -> None:
+        if tree is None:
+            return
+        code = self._live.read_code()
+        code_tree = ObjectId(tree)
+        # the commit that the tree belonged to may have been pruned since: then the run goes without
+        if code_tree in code or code_tree in reader:
+            self.objects.update(code)
+            files["code"] = (TREE_MODE, code_tree)
+
+
+class _BasedHistories(HistoryWriter):
+    """Histories that go on after those of an earlier revision."""
+
+    def __init__(self, folder: str, base: RunTree | None) -> None:
+        super().__init__(folder)
+        self._base = base
+        self._begun: set[str] = set()
+
+    def add(self, block: PointBlock) -> None:
+        if self._base is not None and block.key not in self._begun:
+            self._begun.add(block.key)
+            self.begin(block.key, self._base.read_history_bytes(block.key))
+        super().add(block)
+
+
+def _feed(fold: RunFold, streams: list[Stream], taken: dict[str, int]) -> int:
+    """Give a fold everything that was logged; returns how many items."""
+    count = 0
+    for item in merge_items(streams, taken):
+        count += 1
+        if isinstance(item, Event):
+            fold.add_event(item)
+        else:
+            fold.add_points(item)
+    return count
+
+
+def _make_room(path: str, files: Files, pointers: set[str]) -> None:
+    """Let a new file take the place of an old folder of its name, or of an old file that is now a folder."""
+    stale = [other for other in files if other.startswith(path + "/") or path.startswith(other + "/")]
+    for other in [*stale, path]:
+        if other in files:
+            del files[other]
+        pointers.discard(other)

@@ -1,0 +1,428 @@
+"""The stream that one process appends to while its run lives; safe from ``kill -9`` when a call returns.
+
+Records are packed straight into a preallocated, memory-mapped file: the kernel keeps the pages when the process
+dies, and no system call is made in the loop. Each record ends with the stream's own 64-bit seal, written
+last, so that a torn one is seen and the next is found again. Layout, little-endian::
+
+    header   'GTJ1', u32 version, u64 seal
+    points   u32 shape (>= 16), i64 step, f64 time, f64 value × n, u64 seal
+    event    u32 1, u32 length, u32 crc32, JSON in UTF-8, u64 seal
+
+A shape is a tuple of metric keys, told once by an event before its first use. Times are seconds since
+the epoch. On network file systems, where a mapping is not safe, the same records go through ``write``.
+
+Against power cuts, one thread a process syncs what is new once a second; ``sync=True`` syncs each record.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+import mmap
+import os
+import struct
+import sys
+import threading
+import weakref
+import zlib
+from collections.abc import Callable, Mapping
+from time import time
+from typing import Any
+
+from gittrack.errors import InvalidValueError, RunStateError
+from gittrack.schema.names import check_key
+from gittrack.store.mounts import may_map
+
+MAGIC, VERSION = b"GTJ1", 1
+HEADER = struct.Struct("<4sIQ")
+EVENT_HEAD = struct.Struct("<III")
+SEAL = struct.Struct("<Q")
+EVENT_KIND, FIRST_SHAPE = 1, 16
+
+_WINDOW_MIN, _WINDOW_MAX = 64 << 10, 4 << 20
+_BACKLOG_MAX = 256 << 20  # points kept in memory while a disk fails
+_SYNC_EVERY_S = 1.0
+_NOWHERE = bytearray(0)  # too small for any record: sends an append the slow way
+_log = logging.getLogger("gittrack")
+
+
+def shape_struct(count: int) -> struct.Struct:
+    """The record of ``count`` values: shape, step, time, the values, seal."""
+    return struct.Struct(f"<Iq{count + 1}dQ")
+
+
+class Journal:
+    """An open stream. `append` is the hot path; everything else may take its time.
+
+    Threads may append at once. A forked child that appends gets a stream of its own beside it.
+
+    Args:
+        folder: the live run's folder, which exists.
+        describe: tells who writes, for the stream's first event: `live.describe_writer`.
+        sync: sync every record to disk before its call returns.
+    """
+
+    __slots__ = (
+        "__weakref__", "_backlog", "_buffer", "_closed", "_describe", "_descriptor", "_file_end", "_folder",
+        "_lock", "_mapped", "_next", "_next_steps", "_seal", "_shape_ids", "_shapes", "_synced", "_warned",
+        "dropped", "path",
+    )  # fmt: skip
+
+    _backlog: list[bytearray]
+    _buffer: mmap.mmap | bytearray
+    _descriptor: int | None
+    _next: int
+    _seal: int
+    _lock: Any
+    _shape_ids: dict[tuple[str, ...], int]
+    _shapes: dict[tuple[str, ...], tuple[Any, int, int, bool]]
+    _synced: tuple[int, int] | None
+    path: str
+
+    def __init__(self, folder: str, describe: Callable[[], dict[str, Any]], *, sync: bool = False) -> None:
+        self._folder = folder
+        self._describe = describe
+        self._mapped = not sync and _has_gil() and may_map(folder)
+        self._closed = False
+        self._warned = False
+        self._next_steps: dict[tuple[str, ...], int] = {}
+        self.dropped = 0
+        self._open()
+        _flusher.watch(self)
+
+    @property
+    def nonce(self) -> str:
+        """The stream's name in the commit that takes it in: 16 hex digits."""
+        return f"{self._seal:016x}"
+
+    def append(self, metrics: Mapping[str, Any], step: int | None = None) -> None:
+        """Append one record of metric values at a step, timed now. Threads may call at once.
+
+        The two attribute reads and the write that claim a place run without a point at which CPython could
+        switch threads; a claimed place that is never filled is a gap, which readers step over.
+        """
+        try:
+            pack, size, shape, is_single = self._shapes[tuple(metrics)]
+            buffer = self._buffer
+            start = self._next
+            self._next = start + size
+            if is_single:
+                (value,) = metrics.values()
+                pack(buffer, start, shape, step, time(), value, self._seal)
+            else:
+                pack(buffer, start, shape, step, time(), *metrics.values(), self._seal)
+        except Exception:  # a value's own __float__ may raise anything; the slow way says what is wrong
+            self.append_points(metrics, step)
+
+    def append_points(
+        self, metrics: Mapping[str, Any], step: int | None = None, time_s: float | None = None
+    ) -> None:
+        """As `append`, with every check, a time of the caller's, and steps that count up where none is given.
+
+        Raises:
+            InvalidValueError: a key, value or step is not taken; then nothing of the call was logged.
+            RunStateError: the run has ended.
+        """
+        values = _check_values(metrics)
+        keys = tuple(metrics)
+        with self._lock:
+            if step is None:
+                step = self._next_steps.get(keys, 0)
+                self._next_steps[keys] = step + 1
+            else:
+                step = _check_step(step)
+            if not keys:
+                return
+            shape = self._define_shape(keys)
+            moment = time() if time_s is None else time_s
+            self._emit(shape_struct(len(keys)).pack(shape, step, moment, *values, self._seal))
+
+    def append_event(self, kind: str, fields: Mapping[str, Any], time_s: float | None = None) -> None:
+        """Append anything else: its kind and its fields, which JSON can hold.
+
+        Raises:
+            RunStateError: the run has ended.
+        """
+        moment = time() if time_s is None else time_s
+        payload = json.dumps({"e": kind, "t": moment, **fields}, separators=(",", ":")).encode()
+        with self._lock:
+            head = EVENT_HEAD.pack(EVENT_KIND, len(payload), zlib.crc32(payload))
+            self._emit(head + payload + SEAL.pack(self._seal))
+
+    def count_steps_from(self, last_steps: Mapping[str, int]) -> None:
+        """Let steps that are not given go on after those of a resumed run."""
+        for key, step in last_steps.items():
+            self._next_steps.setdefault((key,), step + 1)
+
+    def sync(self) -> None:
+        """Make all that was appended durable, where there is something new.
+
+        Raises:
+            OSError: the disk failed.
+        """
+        mark = (id(self._buffer), self._next)
+        if self._descriptor is not None and mark != self._synced:
+            self._synced = mark
+            os.fdatasync(self._descriptor)
+        if self._backlog:
+            with self._lock:
+                self._drain()
+
+    def close(self) -> None:
+        """End the stream: later appends raise. What waits in memory is tried once more; idempotent."""
+        with self._lock:
+            if self._closed:
+                return
+            if self._backlog:
+                self._drain()
+            self._buffer, self._next = _NOWHERE, 0
+            self._closed = True
+            _flusher.forget(self)
+            if self._descriptor is not None:
+                os.close(self._descriptor)
+                self._descriptor = None
+
+    def reopen_in_child(self) -> None:
+        """In a forked child: let go of the parent's stream; the first append opens one of the child's own."""
+        self._lock = threading.RLock()
+        self._buffer, self._next = _NOWHERE, 0
+        self._descriptor = None
+        self._backlog = []
+        self._shapes, self._shape_ids = {}, {}
+        self._seal = 0
+
+    # -- the slow way ------------------------------------------------------------------------------------
+
+    def _open(self) -> None:
+        self._lock = threading.RLock()
+        self._seal = int.from_bytes(os.urandom(8), "little") | 1
+        self._shapes = {}
+        self._shape_ids = {}
+        self._backlog = []
+        self._buffer = _NOWHERE
+        self._next = 0
+        self._file_end = 0
+        self._synced = None
+        self._descriptor = None
+        self.path = os.path.join(self._folder, f"{self.nonce}.log")
+        flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | (0 if self._mapped else os.O_APPEND)
+        try:
+            self._descriptor = os.open(self.path, flags, 0o644)
+        except OSError as error:
+            self._fail(error)
+        self._emit(HEADER.pack(MAGIC, VERSION, self._seal))
+        self.append_event("writer", self._describe())
+
+    def _define_shape(self, keys: tuple[str, ...]) -> int:
+        if self._seal == 0:
+            self._open()  # first append of a forked child
+            _flusher.watch(self)
+        known = self._shape_ids.get(keys)
+        if known is not None:
+            return known
+        shape = FIRST_SHAPE + len(self._shape_ids)
+        self.append_event("shape", {"id": shape, "keys": keys})
+        self._shape_ids[keys] = shape
+        record = shape_struct(len(keys))
+        self._shapes[keys] = (record.pack_into, record.size, shape, len(keys) == 1)
+        return shape
+
+    def _emit(self, record: bytes) -> None:
+        """Put one whole record into the stream; the caller holds the lock."""
+        if self._closed:
+            raise RunStateError("the run has ended", "start another, or resume it: start_run(run_id=…)")
+        if self._seal == 0:
+            self._open()
+            _flusher.watch(self)
+            record = record[:-8] + SEAL.pack(self._seal)
+        if not self._mapped and self._descriptor is not None:
+            try:
+                self._write(record)
+                return
+            except OSError as error:
+                self._fail(error)
+        size = len(record)
+        while True:
+            buffer = self._buffer
+            start = self._next
+            self._next = start + size
+            if self._next <= len(buffer):
+                break
+            if not self._grow(size):
+                self.dropped += 1
+                return
+        # the seal goes last, in a store of its own: a copy may write its end before its middle
+        buffer[start : start + size - 8] = record[:-8]
+        buffer[start + size - 8 : start + size] = record[-8:]
+
+    def _write(self, record: bytes) -> None:
+        assert self._descriptor is not None
+        end = os.lseek(self._descriptor, 0, os.SEEK_END)
+        try:
+            done = os.write(self._descriptor, record)
+            if done < len(record):
+                raise OSError(28, "No space left on device")
+            if not self._mapped:
+                os.fdatasync(self._descriptor)
+        except OSError:
+            os.ftruncate(self._descriptor, end)
+            raise
+
+    def _grow(self, size: int) -> bool:
+        """Give the stream a new window with room for ``size`` bytes; False when nothing more can be kept."""
+        last = len(self._buffer)
+        length = max(_WINDOW_MIN, min(_WINDOW_MAX, last * 2))
+        while length < size:
+            length *= 2
+        if self._descriptor is not None and self._mapped:
+            try:
+                if self._backlog:
+                    self._drain_or_raise()
+                window = self._map_window(length)
+                self._buffer, self._next = window, 0
+                return True
+            except OSError as error:
+                self._fail(error)
+        if sum(map(len, self._backlog)) + length > _BACKLOG_MAX:
+            self._buffer, self._next = _NOWHERE, 0
+            return False
+        memory = bytearray(length)
+        self._backlog.append(memory)
+        self._buffer, self._next = memory, 0
+        return True
+
+    def _map_window(self, length: int) -> mmap.mmap:
+        assert self._descriptor is not None
+        # blocks are reserved first: a store into a mapped hole of a full disk would kill the process
+        os.posix_fallocate(self._descriptor, self._file_end, length)
+        window = mmap.mmap(self._descriptor, length, offset=self._file_end)
+        self._file_end += length
+        return window
+
+    def _drain(self) -> None:
+        """Try to bring what waits in memory to the disk; on success go on in the file."""
+        try:
+            self._drain_or_raise()
+        except OSError:
+            return
+        self._buffer, self._next = _NOWHERE, 0
+
+    def _drain_or_raise(self) -> None:
+        if self._descriptor is None:
+            self._descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        while self._backlog:
+            window = self._backlog[0]
+            os.posix_fallocate(self._descriptor, self._file_end, len(window))
+            os.pwrite(self._descriptor, window, self._file_end)
+            self._file_end += len(window)
+            self._backlog.pop(0)
+
+    def _fail(self, error: OSError) -> None:
+        if not self._warned:
+            self._warned = True
+            _log.warning(
+                "gittrack cannot write to %s (%s): values are kept in memory and tried again; training goes on",
+                self._folder,
+                error.strerror or error,
+            )
+
+
+class _Flusher:
+    """The one thread of a process that syncs its journals; it steps aside while the process forks."""
+
+    def __init__(self) -> None:
+        self._journals: weakref.WeakSet[Journal] = weakref.WeakSet()
+        self._wake = threading.Event()
+        self._thread: threading.Thread | None = None
+        self._lock = threading.Lock()
+        self._registered = False
+
+    def watch(self, journal: Journal) -> None:
+        with self._lock:
+            if not self._registered:
+                os.register_at_fork(
+                    before=self._pause, after_in_parent=self._resume, after_in_child=self._restart_in_child
+                )
+                self._registered = True
+            self._journals.add(journal)
+            self._start()
+
+    def forget(self, journal: Journal) -> None:
+        self._journals.discard(journal)
+
+    def _start(self) -> None:
+        if self._thread is None:
+            self._wake.clear()
+            self._thread = threading.Thread(target=self._run, name="gittrack-sync", daemon=True)
+            self._thread.start()
+
+    def _run(self) -> None:
+        while not self._wake.wait(_SYNC_EVERY_S):
+            for journal in list(self._journals):
+                try:
+                    journal.sync()
+                except OSError as error:
+                    journal._fail(error)
+                except ValueError:
+                    pass  # closed meanwhile
+
+    def _pause(self) -> None:
+        thread, self._thread = self._thread, None
+        if thread is not None and thread is not threading.current_thread():
+            self._wake.set()
+            thread.join()
+
+    def _resume(self) -> None:
+        if self._journals:
+            self._start()
+
+    def _restart_in_child(self) -> None:
+        self._lock = threading.Lock()
+        self._wake = threading.Event()
+        self._thread = None
+        for journal in list(self._journals):
+            journal.reopen_in_child()
+        self._journals = weakref.WeakSet()
+
+
+def _check_values(metrics: Mapping[str, Any]) -> list[float]:
+    if not isinstance(metrics, Mapping):
+        raise InvalidValueError(
+            f"metrics are a dict of numbers by key, not {type(metrics).__name__}",
+            'as in log({"loss": 0.5}, step=1)',
+        )
+    return [_check_value(check_key("metric", key), value) for key, value in metrics.items()]
+
+
+def _check_value(key: str, value: Any) -> float:
+    """A metric's value as float64: numbers, NumPy and torch scalars, one-element arrays, numeric text."""
+    try:
+        if hasattr(value, "item") and getattr(value, "size", 1) == 1:
+            value = value.item()
+        return float(value)
+    except OverflowError:
+        return math.inf if value > 0 else -math.inf
+    except Exception as error:
+        raise InvalidValueError(
+            f"metric {key!r} is no number: {value!r:.80} ({type(value).__name__})",
+            "log text with log_param or set_tag",
+        ) from error
+
+
+def _check_step(step: Any) -> int:
+    try:
+        number = int(step)
+    except Exception as error:
+        raise InvalidValueError(f"a step is a whole number, not {step!r:.80}") from error
+    if not -(1 << 63) <= number < 1 << 63:
+        raise InvalidValueError(f"step {number} does not fit 64 bits")
+    return number
+
+
+def _has_gil() -> bool:
+    """Whether claiming a place in the buffer needs no lock; a free-threaded build goes the slow way."""
+    return bool(getattr(sys, "_is_gil_enabled", lambda: True)())
+
+
+_flusher = _Flusher()

@@ -1,0 +1,266 @@
+"""The folder of a run in flight, and whether anybody still writes to it.
+
+``<common dir>/gittrack/live/<run id>/`` holds one journal file a process, the artifacts logged so far
+under ``artifacts/<sha256>``, and the changed code under ``code.objects``. It goes once the branch has moved.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import functools
+import os
+import platform
+import shutil
+import struct
+import tempfile
+import time
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from gittrack.errors import BusyError
+from gittrack.git.objects import ObjectSet
+from gittrack.git.repository import Repository
+from gittrack.schema.names import RunId, is_run_id
+from gittrack.store.streams import Stream
+
+SILENCE_LIMIT_S = 3600.0  # a writer on another machine touches its stream at least once a minute
+DETACHED_LIMIT_S = 7 * 24 * 3600.0  # a run of `gittrack start` may wait for days between two commands
+_FOLD_WAIT_S = 60.0
+_OBJECT_HEAD = struct.Struct("<BQ")
+
+
+class LiveRun:
+    """One run's live folder; the folder may not exist (any more)."""
+
+    def __init__(self, folder: str, run_id: RunId) -> None:
+        self.folder = folder
+        self.run_id = run_id
+
+    @property
+    def staging_dir(self) -> str:
+        """Where artifacts wait, each under its sha256."""
+        return os.path.join(self.folder, "artifacts")
+
+    def exists(self) -> bool:
+        return os.path.isdir(self.folder)
+
+    def create(self) -> None:
+        os.makedirs(self.folder, exist_ok=True)
+
+    def read_streams(self) -> list[Stream]:
+        """All its journals, sorted by when they were begun."""
+        try:
+            names = [name for name in os.listdir(self.folder) if name.endswith(".log")]
+        except FileNotFoundError:
+            return []
+        streams = [Stream(os.path.join(self.folder, name)) for name in names]
+        return sorted(streams, key=lambda stream: (stream.writer.get("t", 0.0), stream.path))
+
+    def is_alive(self, *, apart_from_us: bool = False) -> bool:
+        """Whether any of its writers may still write; ``apart_from_us``: any other than this process."""
+        streams = self.read_streams()
+        ours = os.getpid() if apart_from_us else None
+        return any(is_writer_alive(stream, but_pid=ours) for stream in streams)
+
+    def write_code(self, objects: ObjectSet) -> None:
+        """Keep the objects of the code snapshot until the run is committed."""
+        path = os.path.join(self.folder, "code.objects")
+        with open(path + ".tmp", "wb") as file:
+            for _, kind, data in objects:
+                packed = zlib.compress(data, 1)
+                file.write(_OBJECT_HEAD.pack(kind, len(packed)) + packed)
+        os.replace(path + ".tmp", path)
+
+    def read_code(self) -> ObjectSet:
+        """The kept objects; those after a torn one are left out."""
+        objects = ObjectSet()
+        try:
+            with open(os.path.join(self.folder, "code.objects"), "rb") as file:
+                while len(head := file.read(_OBJECT_HEAD.size)) == _OBJECT_HEAD.size:
+                    kind, length = _OBJECT_HEAD.unpack(head)
+                    objects.add(kind, zlib.decompress(file.read(length)))
+        except (OSError, zlib.error, KeyError):
+            pass
+        return objects
+
+    def mark_signal(self, text: str) -> None:
+        """Note that a signal came, in a file of its own: safe inside a signal handler."""
+        descriptor = os.open(os.path.join(self.folder, "signal"), os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
+        try:
+            os.write(descriptor, text.encode())
+        finally:
+            os.close(descriptor)
+
+    def read_signal(self) -> str:
+        """The signal that was noted, or ''."""
+        try:
+            with open(os.path.join(self.folder, "signal"), encoding="utf-8", errors="replace") as file:
+                return file.read(200)
+        except OSError:
+            return ""
+
+    @contextmanager
+    def fold_lock(self, *, wait: bool) -> Iterator[bool]:
+        """Hold the right to fold this run; yields False when the folder is gone or, unless ``wait``, busy."""
+        try:
+            descriptor = os.open(
+                os.path.join(self.folder, "fold.lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644
+            )
+        except FileNotFoundError:
+            yield False
+            return
+        try:
+            held = _take_flock(descriptor, _FOLD_WAIT_S if wait else 0.0)
+            if wait and not held:
+                raise BusyError(f"another process has been folding run {self.run_id} for a minute")
+            # the winner before us may have removed the folder while we waited
+            yield held and os.path.exists(os.path.join(self.folder, "fold.lock"))
+        finally:
+            os.close(descriptor)
+
+    def remove(self, taken: dict[str, int]) -> bool:
+        """Remove the folder, unless a stream has grown past what was taken of it; True when all is gone."""
+        for stream in self.read_streams():
+            if stream.has_more(taken.get(stream.nonce, 0)):
+                return False
+            if is_writer_alive(stream, but_pid=os.getpid()):
+                return False  # it may still write: whoever finds it dead folds the rest
+        shutil.rmtree(self.folder, ignore_errors=True)
+        return True
+
+
+def list_live(repository: Repository) -> list[LiveRun]:
+    """All runs in flight, of the repository and of the spool that stands in for it."""
+    runs = []
+    for root in (_live_root(repository), spool_root(repository)):
+        try:
+            names = sorted(os.listdir(root))
+        except OSError:
+            continue
+        runs += [LiveRun(os.path.join(root, name), RunId(name)) for name in names if is_run_id(name)]
+    return runs
+
+
+def find_live(repository: Repository, run_id: RunId) -> LiveRun | None:
+    """The run's live folder, or None when it is not in flight."""
+    for root in (_live_root(repository), spool_root(repository)):
+        live = LiveRun(os.path.join(root, run_id), run_id)
+        if live.exists():
+            return live
+    return None
+
+
+def create_live(repository: Repository, run_id: RunId) -> tuple[LiveRun, OSError | None]:
+    """A live folder for the run: in the repository, or, with the error that forced it, in the spool.
+
+    Raises:
+        OSError: neither can be made.
+    """
+    live = LiveRun(os.path.join(_live_root(repository), run_id), run_id)
+    try:
+        live.create()
+    except OSError as error:
+        live = LiveRun(os.path.join(spool_root(repository), run_id), run_id)
+        os.makedirs(live.folder, mode=0o700, exist_ok=True)
+        return live, error
+    return live, None
+
+
+def describe_writer(*, detached: bool = False) -> dict[str, Any]:
+    """Who writes a stream: enough to tell later whether it is gone for certain."""
+    pid = os.getpid()
+    return {
+        "host": platform.node(),
+        "boot": _boot_id(),
+        "space": _pid_space(),
+        "pid": pid,
+        "started": _start_of(pid),
+        "detached": detached,
+    }
+
+
+def is_writer_alive(stream: Stream, *, but_pid: int | None = None) -> bool:
+    """Whether the stream's writer may still write; when in doubt it may, for a while."""
+    writer = stream.writer
+    if writer.get("detached"):
+        return _age_s(stream) < DETACHED_LIMIT_S
+    here = (platform.node(), _boot_id(), _pid_space())
+    if (writer.get("host"), writer.get("boot"), writer.get("space")) == here and isinstance(
+        writer.get("pid"), int
+    ):
+        pid = writer["pid"]
+        return pid != but_pid and _start_of(pid) == writer.get("started") != ""
+    if writer.get("host") == here[0] and writer.get("space") == here[2] and writer.get("boot") != here[1]:
+        return False  # this machine has been started anew since
+    return _age_s(stream) < SILENCE_LIMIT_S
+
+
+def spool_root(repository: Repository) -> str:
+    """Where runs of a repository wait that cannot be written: a private folder among the temp files."""
+    mark = f"{zlib.crc32(repository.common_dir.encode(errors='surrogateescape')):08x}"
+    return os.path.join(tempfile.gettempdir(), f"gittrack-{os.getuid()}", mark, "live")
+
+
+def _live_root(repository: Repository) -> str:
+    return os.path.join(repository.state_dir, "live")
+
+
+def _age_s(stream: Stream) -> float:
+    try:
+        return time.time() - os.stat(stream.path).st_mtime
+    except OSError:
+        return 0.0
+
+
+def _take_flock(descriptor: int, wait_s: float) -> bool:
+    deadline = time.monotonic() + wait_s
+    while True:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return True
+        except OSError:
+            if time.monotonic() >= deadline:
+                return False
+            time.sleep(0.01)
+
+
+@functools.cache
+def _boot_id() -> str:
+    return _read_line("/proc/sys/kernel/random/boot_id")
+
+
+@functools.cache
+def _pid_space() -> str:
+    """The namespace that process ids count in: two containers of one host do not see each other's."""
+    try:
+        return os.readlink("/proc/self/ns/pid")
+    except OSError:
+        return ""
+
+
+def _start_of(pid: int) -> str:
+    """When a process started, in the kernel's ticks; '' when it is gone (or a zombie). proc(5), field 22."""
+    fields = _read_line(f"/proc/{pid}/stat").rpartition(") ")[2].split(" ")
+    if len(fields) < 20 or fields[0] in "ZX":
+        return "" if os.path.isdir("/proc/self") else _start_without_proc(pid)
+    return fields[19]
+
+
+def _start_without_proc(pid: int) -> str:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return ""
+    except PermissionError:
+        pass
+    return "alive"
+
+
+def _read_line(path: str) -> str:
+    try:
+        with open(path, encoding="utf-8", errors="replace") as file:
+            return file.readline().strip()
+    except OSError:
+        return ""

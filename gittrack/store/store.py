@@ -1,0 +1,338 @@
+"""One repository as a store of runs: open it, read, find, edit and recover them.
+
+`Store` ties the modules of this floor together; it holds no state of its own beyond where the repository is.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+
+from gittrack.errors import (
+    AmbiguousError,
+    ArtifactMissingError,
+    DamagedError,
+    GittrackError,
+    NotFoundError,
+    RunStateError,
+)
+from gittrack.git.objects import TREE_MODE, Commit, ObjectSet
+from gittrack.git.reading import ObjectReader, read_blobs
+from gittrack.git.refs import heal_after_crash
+from gittrack.git.repository import Repository
+from gittrack.schema.codec import METRICS_FILE, PARAMS_FILE, RUN_FILE, parse_run
+from gittrack.schema.events import PointBlock
+from gittrack.schema.messages import format_run_message
+from gittrack.schema.names import RunId, check_run_id, is_run_id
+from gittrack.schema.points import Point
+from gittrack.schema.records import Artifact, RunRecord
+from gittrack.store import experiments
+from gittrack.store.committing import Draft, open_branches
+from gittrack.store.folding import commit_live, fold_live
+from gittrack.store.history import Revision, find_revisions, find_winners
+from gittrack.store.live import LiveRun, find_live, list_live
+from gittrack.store.streams import merge_items
+from gittrack.store.trees import RunTree, record_files
+
+_log = logging.getLogger("gittrack")
+_PREFIX_MIN = 4
+
+
+@dataclass(frozen=True, slots=True)
+class StoredRun:
+    """A run as it stands: its record, its newest commit if it has one, its live folder if it is in flight."""
+
+    record: RunRecord
+    commit: Commit | None
+    live: LiveRun | None = None
+
+    @property
+    def is_live(self) -> bool:
+        return self.live is not None
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """Runs, newest first, and what could not be read: one line each."""
+
+    runs: list[StoredRun]
+    problems: list[str]
+
+
+class Store:
+    """The runs of one repository."""
+
+    def __init__(self, repository: Repository) -> None:
+        self.repository = repository
+
+    # -- reading -----------------------------------------------------------------------------------------
+
+    def list_runs(self, experiment_id: str | None = None) -> Listing:
+        """Every run, deleted ones too, of one experiment or all; newest start first."""
+        winners, _ = find_winners(self.repository)
+        found, problems = self._load(list(winners.values()))
+        by_id = {stored.record.id: stored for stored in found}
+        for live in list_live(self.repository):
+            try:
+                by_id[live.run_id] = self._load_live(live, winners.get(live.run_id))
+            except GittrackError as error:
+                problems.append(error.message)
+        runs = [stored for stored in by_id.values() if experiment_id in (None, stored.record.experiment_id)]
+        runs.sort(key=lambda stored: (stored.record.started_at, stored.record.id), reverse=True)
+        return Listing(runs, problems)
+
+    def get_run(self, run_id: str) -> StoredRun:
+        """The run with a full id, as it stands now.
+
+        Raises:
+            NotFoundError: there is none. DamagedError: its record cannot be read.
+        """
+        run_id = check_run_id(run_id)
+        revisions = find_revisions(self.repository, run_id)
+        live = find_live(self.repository, RunId(run_id))
+        if live is not None:
+            return self._load_live(live, revisions[-1] if revisions else None, revisions)
+        if not revisions:
+            raise NotFoundError(f"no run has the id {run_id}", "list the runs: gittrack ls")
+        found, problems = self._load(revisions[-1:])
+        if not found:
+            raise DamagedError(f"run {run_id}", problems[0], "see what else is damaged: gittrack verify")
+        return found[0]
+
+    def resolve(self, asked: str) -> StoredRun:
+        """The run that a person means: id or its prefix, commit, name, ``<experiment>~N``, ``@last``.
+
+        Raises:
+            NotFoundError: nothing fits. AmbiguousError: several runs do.
+        """
+        if is_run_id(asked):
+            return self.get_run(asked)
+        runs = self.list_runs().runs
+        active = [stored for stored in runs if stored.record.lifecycle == "active"]
+        if asked == "@last":
+            return _nth(active, 0, asked)
+        name, tilde, number = asked.rpartition("~")
+        if tilde and number.isdigit():
+            ids = {
+                record.id
+                for record in experiments.list_experiments(self.repository)
+                if name in (record.name, record.made_as)
+            }
+            if ids:
+                return _nth(
+                    [stored for stored in active if stored.record.experiment_id in ids], int(number), asked
+                )
+        for fitting in _fitting(runs, active, asked):
+            if len(fitting) == 1:
+                return fitting[0]
+            if fitting:
+                raise AmbiguousError(
+                    f"{asked!r} fits {len(fitting)} runs",
+                    [f"{stored.record.id[:12]}  {stored.record.name}" for stored in fitting],
+                )
+        raise NotFoundError(f"no run is called {asked!r}", "list the runs: gittrack ls")
+
+    def list_revisions(self, run_id: str) -> list[Revision]:
+        """All revisions of a run, the one that counts last."""
+        return find_revisions(self.repository, check_run_id(run_id))
+
+    def list_artifacts(self, stored: StoredRun) -> list[Artifact]:
+        """A run's artifacts, those of a run in flight included; sorted by path."""
+        found = {artifact.path: artifact for artifact in self._committed_artifacts(stored)}
+        if stored.live is not None:
+            found |= fold_live(stored.live, None).artifacts
+        return sorted(found.values(), key=lambda artifact: artifact.path)
+
+    def read_artifact(self, stored: StoredRun, artifact: Artifact) -> Iterator[bytes]:
+        """The chunks of one artifact; checked against its hash when all are read.
+
+        Raises:
+            NotFoundError: there is none of that path. ArtifactMissingError: its bytes are elsewhere.
+            DamagedError: they are not what they should be.
+        """
+        if stored.live is not None:
+            staged = f"{stored.live.staging_dir}/{artifact.oid}"
+            try:
+                with open(staged, "rb") as file:
+                    while chunk := file.read(1 << 20):
+                        yield chunk
+                return
+            except FileNotFoundError:
+                if stored.commit is None:
+                    raise ArtifactMissingError(artifact.path, artifact.oid) from None
+        with self._open_tree(stored) as tree:
+            yield from tree.read_artifact(artifact.path)
+
+    def read_link(self, stored: StoredRun, artifact: Artifact) -> Iterator[bytes]:
+        """The target of an artifact that is a symbolic link."""
+        if stored.live is not None or stored.commit is None:
+            yield from self.read_artifact(stored, artifact)
+            return
+        with self._open_tree(stored) as tree:
+            yield from tree.read_link(artifact.path)
+
+    def read_history(self, stored: StoredRun, key: str) -> Iterator[Point]:
+        """All points of a metric in the order they were logged, those of a run in flight included."""
+        if stored.commit is not None:
+            with self._open_tree(stored) as tree:
+                yield from tree.read_history(key)
+        if stored.live is not None:
+            taken = self._taken(stored.record.id) if stored.commit is not None else {}
+            for item in merge_items(stored.live.read_streams(), taken):
+                if isinstance(item, PointBlock) and item.key == key:
+                    for step, time_s, value in zip(item.steps, item.times_s, item.values, strict=True):
+                        yield Point(step, round(time_s * 1000), value)
+
+    # -- writing -----------------------------------------------------------------------------------------
+
+    def edit_run(self, run_id: str, change: Callable[[RunRecord], RunRecord], what: str) -> RunRecord:
+        """Change a committed run's record by a new revision; durable on return. ``what`` goes into the message.
+
+        Raises:
+            NotFoundError: there is none. RunStateError: it is in flight.
+        """
+        run_id = check_run_id(run_id)
+        with open_branches(self.repository) as branches:
+            if find_live(self.repository, RunId(run_id)) is not None:
+                raise RunStateError(f"run {run_id} is running", "log to it, or finish it first")
+            revisions = find_revisions(self.repository, run_id)
+            if not revisions:
+                raise NotFoundError(f"no run has the id {run_id}", "list the runs: gittrack ls")
+            base = revisions[-1]
+            with ObjectReader(self.repository) as reader:
+                tree = RunTree(self.repository, reader, base.commit.tree, f"run {run_id}")
+                before = tree.read_record()
+                entries = reader.read_tree(base.commit.tree)
+            changed = replace(change(before), revision=base.revision + 1)
+            objects = ObjectSet()
+            files = {
+                entry.name.decode(): (entry.mode if not entry.is_tree else TREE_MODE, entry.id)
+                for entry in entries
+            }
+            files |= record_files(changed, objects)
+            message = format_run_message(changed, what, {})
+            branches.commit(
+                objects,
+                Draft(changed.experiment, objects.add_files(files), message, changed.started_at // 1000),
+            )
+        return changed
+
+    def recover(self, *, keep: Sequence[str] = ()) -> list[str]:
+        """Fold every run whose writers are dead, as KILLED where it did not end; returns their ids.
+
+        Args:
+            keep: runs to leave alone whatever their writers look like (this process's own).
+        """
+        heal_after_crash(self.repository)
+        recovered = []
+        for live in list_live(self.repository):
+            if live.run_id in keep or live.is_alive():
+                continue
+            try:
+                if commit_live(self.repository, live, is_new=False, lost_as="KILLED"):
+                    recovered.append(str(live.run_id))
+            except (GittrackError, OSError) as error:
+                _log.warning(
+                    "gittrack cannot recover run %s yet, it stays in %s: %s", live.run_id, live.folder, error
+                )
+        return recovered
+
+    # -- inside ------------------------------------------------------------------------------------------
+
+    def _load(self, winners: list[Revision]) -> tuple[list[StoredRun], list[str]]:
+        names = (RUN_FILE, PARAMS_FILE, METRICS_FILE)
+        specs = [f"{winner.commit.id}:{name}" for winner in winners for name in names]
+        blobs = read_blobs(self.repository, specs)
+        found, problems = [], []
+        for winner in winners:
+            files = [next(blobs) for _ in names]
+            where = f"run {winner.id} (commit {winner.commit.id[:10]})"
+            try:
+                found.append(StoredRun(_parse(winner, files, where), winner.commit))
+            except DamagedError as error:
+                problems.append(error.message)
+        return found, problems
+
+    def _load_live(
+        self, live: LiveRun, base: Revision | None, revisions: list[Revision] | None = None
+    ) -> StoredRun:
+        record, taken = None, {}
+        if base is not None:
+            loaded, problems = self._load([base])
+            if not loaded:
+                raise DamagedError(f"run {live.run_id}", problems[0])
+            record = loaded[0].record
+            taken = _merge_taken(
+                revisions if revisions is not None else find_revisions(self.repository, live.run_id)
+            )
+        fold = fold_live(live, record, taken)
+        shown = fold.freeze()
+        if shown.status == "RUNNING" and not live.is_alive():
+            shown = replace(shown, status="KILLED", ended_at=fold.latest_at or shown.started_at)
+        return StoredRun(shown, base.commit if base else None, live)
+
+    def _taken(self, run_id: str) -> dict[str, int]:
+        return _merge_taken(find_revisions(self.repository, run_id))
+
+    def _committed_artifacts(self, stored: StoredRun) -> list[Artifact]:
+        if stored.commit is None:
+            return []
+        with self._open_tree(stored) as tree:
+            return tree.list_artifacts()
+
+    def _open_tree(self, stored: StoredRun) -> _OpenTree:
+        assert stored.commit is not None
+        return _OpenTree(self.repository, stored.commit, f"run {stored.record.id}")
+
+
+class _OpenTree:
+    """A run's tree with a reader of its own, closed at the end."""
+
+    def __init__(self, repository: Repository, commit: Commit, where: str) -> None:
+        self._reader = ObjectReader(repository)
+        self._tree = RunTree(repository, self._reader, commit.tree, where)
+
+    def __enter__(self) -> RunTree:
+        return self._tree
+
+    def __exit__(self, *exception: object) -> None:
+        self._reader.close()
+
+
+def _parse(winner: Revision, files: Sequence[bytes | None], where: str) -> RunRecord:
+    run_yaml, params_yaml, metrics_yaml = files
+    if run_yaml is None or params_yaml is None or metrics_yaml is None:
+        raise DamagedError(where, "its record is missing or unreadable")
+    record = parse_run(run_yaml, params_yaml, metrics_yaml, where)
+    if (record.id, record.revision) != (winner.id, winner.revision):
+        raise DamagedError(where, f"its trailers name run {winner.id}, its record {record.id}")
+    return record
+
+
+def _merge_taken(revisions: Sequence[Revision]) -> dict[str, int]:
+    taken: dict[str, int] = {}
+    for revision in revisions:
+        taken.update(revision.journal)
+    return taken
+
+
+def _fitting(runs: list[StoredRun], active: list[StoredRun], asked: str) -> Iterator[list[StoredRun]]:
+    """What fits, the surest kind first: ids and commits by prefix, then active names, then any name."""
+    if len(asked) >= _PREFIX_MIN and all(char in "0123456789abcdef" for char in asked):
+        yield [
+            stored
+            for stored in runs
+            if stored.record.id.startswith(asked)
+            or (stored.commit is not None and stored.commit.id.startswith(asked))
+        ]
+    yield [stored for stored in active if stored.record.name == asked]
+    yield [stored for stored in runs if stored.record.name == asked]
+
+
+def _nth(runs: list[StoredRun], number: int, asked: str) -> StoredRun:
+    if number >= len(runs):
+        raise NotFoundError(
+            f"{asked!r} goes back further than there are runs ({len(runs)})", "list them: gittrack ls"
+        )
+    return runs[number]

@@ -1,0 +1,257 @@
+"""Reading journal streams, whole or while they grow: events and blocks of points, torn records stepped over.
+
+Read in chunks, so that memory stays flat however long a run was; runs of like records are unpacked
+thousands at a time. The layout is told in `gittrack.store.journal`.
+"""
+
+from __future__ import annotations
+
+import heapq
+import json
+import struct
+import zlib
+from collections.abc import Generator, Iterator, Sequence
+from typing import Any
+
+from gittrack.schema.events import Event, PointBlock
+from gittrack.store.journal import (
+    EVENT_HEAD,
+    EVENT_KIND,
+    HEADER,
+    MAGIC,
+    SEAL,
+    shape_struct,
+)
+
+Item = Event | PointBlock
+# items with the offset at which their record ends; returns the bytes that were used
+_Decoded = Generator[tuple[int, Item | None], None, int]
+
+_CHUNK = 1 << 20
+_BLOCK_MAX = 8192
+_EVENT_BYTES_MAX = 64 << 20
+
+
+class Stream:
+    """One journal file as read.
+
+    Attributes:
+        path: the file. nonce: its name in commits, 16 hex digits; empty where its header is torn.
+        writer: the fields of its first event: who writes it; empty where that is torn.
+        consumed: bytes up to the end of the last whole record that `read` has given.
+    """
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        self.consumed = 0
+        self.nonce = ""
+        self.writer: dict[str, Any] = {}
+        self._seal = 0
+        self._open_head()
+
+    def read(self, after: int = 0) -> Iterator[Item]:
+        """What was logged, in the order of the file; what ends at or before byte ``after`` is left out."""
+        if not self._seal:
+            return
+        decoder = _Decoder(self._seal)
+        for end, item in decoder.decode(self.path):
+            self.consumed = end
+            if end > after and item is not None:
+                yield item
+
+    def has_more(self, after: int) -> bool:
+        """Whether a record ends behind byte ``after``; reads only what lies there."""
+        if not self._seal:
+            return False
+        mark, tail = SEAL.pack(self._seal), b""
+        with open(self.path, "rb") as file:
+            file.seek(after)
+            while chunk := file.read(_CHUNK):
+                if mark in tail + chunk:
+                    return True
+                tail = chunk[-7:]
+        return False
+
+    def _open_head(self) -> None:
+        try:
+            with open(self.path, "rb") as file:
+                head = file.read(HEADER.size + EVENT_HEAD.size)
+                if len(head) < HEADER.size:
+                    return
+                magic, _, seal = HEADER.unpack_from(head)
+                if magic != MAGIC:
+                    return
+                self._seal, self.nonce = seal, f"{seal:016x}"
+                self.consumed = HEADER.size
+                if len(head) == HEADER.size + EVENT_HEAD.size:
+                    _, length, _ = EVENT_HEAD.unpack_from(head, HEADER.size)
+                    payload = file.read(min(length, 1 << 16))
+                    self.writer = dict(json.loads(payload))
+        except (OSError, ValueError):
+            return
+
+
+def merge_items(streams: Sequence[Stream], taken: dict[str, int]) -> Iterator[Item]:
+    """The items of several streams in the order of their times; ``taken``: bytes to leave out, by nonce.
+
+    A single stream keeps its blocks; of several, points come one by one where they interleave.
+    """
+    sources = [stream.read(taken.get(stream.nonce, 0)) for stream in streams]
+    if len(sources) == 1:
+        yield from sources[0]
+        return
+    singles = [_timed(source, number) for number, source in enumerate(sources)]
+    for _, _, _, item in heapq.merge(*singles):
+        yield item
+
+
+def _timed(source: Iterator[Item], number: int) -> Iterator[tuple[float, int, int, Item]]:
+    """Items with what they are ordered by: a stream's own order holds even where its clock went back."""
+    latest, count = 0.0, 0
+    for item in source:
+        if isinstance(item, PointBlock):
+            for step, time_s, value in zip(item.steps, item.times_s, item.values, strict=True):
+                latest, count = max(latest, time_s), count + 1
+                yield latest, number, count, PointBlock(item.key, (step,), (time_s,), (value,))
+        else:
+            latest, count = max(latest, item.time_s), count + 1
+            yield latest, number, count, item
+
+
+class _Decoder:
+    """Turns a stream's bytes into items; keeps what it has learned of shapes."""
+
+    def __init__(self, seal: int) -> None:
+        self._seal = seal
+        self._seal_bytes = SEAL.pack(seal)
+        self._keys: dict[int, tuple[str, ...]] = {}
+        self._structs: dict[int, struct.Struct] = {}
+        self._hope = 64  # how many like records to try at once
+
+    def decode(self, path: str) -> Iterator[tuple[int, Item | None]]:
+        """Every item with the file offset at which its record ends."""
+        with open(path, "rb") as file:
+            base, data = 0, b""
+            file.seek(HEADER.size)
+            base = HEADER.size
+            while True:
+                chunk = file.read(_CHUNK)
+                data += chunk
+                used = yield from self._decode_chunk(data, base, is_last=not chunk)
+                data = data[used:]
+                base += used
+                if not chunk:
+                    return
+                if len(data) > _EVENT_BYTES_MAX:
+                    data = data[-_CHUNK:]  # a gap without end; records are far smaller
+
+    def _decode_chunk(self, data: bytes, base: int, *, is_last: bool) -> _Decoded:
+        at = 0
+        while at + 12 <= len(data):
+            kind = int.from_bytes(data[at : at + 4], "little")
+            if kind in self._structs:
+                taken = yield from self._points(data, at, base)
+            elif kind == EVENT_KIND:
+                taken = yield from self._event(data, at, base)
+            else:
+                taken = 0
+            if taken:
+                at += taken
+                continue
+            skipped = self._next_record(data, at)
+            if skipped is None:
+                break
+            at = skipped
+        return at if not is_last else len(data)
+
+    def _points(self, data: bytes, at: int, base: int) -> _Decoded:
+        """Decode a block of like records; returns the bytes they take, 0 where there is no whole one."""
+        shape = int.from_bytes(data[at : at + 4], "little")
+        record = self._structs[shape]
+        count = min((len(data) - at) // record.size, self._hope)
+        if not count:
+            return 0
+        columns = list(zip(*record.iter_unpack(memoryview(data)[at : at + count * record.size]), strict=True))
+        good = self._good_prefix(columns[0], columns[-1], record.size)
+        self._hope = min(self._hope * 2, _BLOCK_MAX) if good == count else max(4, good)
+        if not good:
+            return 0
+        if good < count:
+            columns = [column[:good] for column in columns]
+        end = base + at + good * record.size
+        for block in self._blocks(columns):
+            yield end, block
+        return good * record.size
+
+    def _good_prefix(self, shapes: Sequence[int], seals: Sequence[int], size: int) -> int:
+        """How many records from the first on are whole and of shapes with that size."""
+        if seals.count(self._seal) == len(seals):
+            found = set(shapes)
+            if all(shape in self._structs and self._structs[shape].size == size for shape in found):
+                return len(shapes)
+        for number, (shape, seal) in enumerate(zip(shapes, seals, strict=True)):
+            known = self._structs.get(shape)
+            if seal != self._seal or known is None or known.size != size:
+                return number
+        return len(shapes)
+
+    def _blocks(self, columns: list[tuple[Any, ...]]) -> Iterator[PointBlock]:
+        shapes, steps, times = columns[:3]
+        found = set(shapes)
+        if len(found) == 1:
+            for key, values in zip(self._keys[shapes[0]], columns[3:-1], strict=True):
+                yield PointBlock(key, steps, times, values)
+            return
+        for shape in sorted(found):
+            rows = [row for row in zip(*columns, strict=True) if row[0] == shape]
+            _, own_steps, own_times, *values_of, _ = zip(*rows, strict=True)
+            for key, values in zip(self._keys[shape], values_of, strict=True):
+                yield PointBlock(key, own_steps, own_times, values)
+
+    def _event(self, data: bytes, at: int, base: int) -> _Decoded:
+        """Decode one event; returns the bytes it takes, 0 where it is torn or not all there yet."""
+        _, length, crc = EVENT_HEAD.unpack_from(data, at)
+        start = at + EVENT_HEAD.size
+        end = start + length + SEAL.size
+        if length > _EVENT_BYTES_MAX or end > len(data) or data[end - SEAL.size : end] != self._seal_bytes:
+            return 0
+        payload = data[start : start + length]
+        if zlib.crc32(payload) != crc:
+            return 0
+        fields = json.loads(payload)
+        kind, time_s = fields.pop("e"), fields.pop("t")
+        if kind == "shape":
+            self._keys[fields["id"]] = tuple(fields["keys"])
+            self._structs[fields["id"]] = shape_struct(len(fields["keys"]))
+            yield base + end, None
+        elif kind == "writer":
+            yield base + end, None
+        else:
+            yield base + end, Event(kind, time_s, fields)
+        return int(end - at)
+
+    def _next_record(self, data: bytes, at: int) -> int | None:
+        """Where the next whole record may start after a gap or a torn one; None where none is in sight."""
+        seal_at = data.find(self._seal_bytes, at)
+        while seal_at >= 0:
+            end = seal_at + SEAL.size
+            for shape, record in self._structs.items():
+                start = end - record.size
+                if start >= at and int.from_bytes(data[start : start + 4], "little") == shape:
+                    return start
+            event_at = self._find_event(data, at, seal_at)
+            if event_at is not None:
+                return event_at
+            seal_at = data.find(self._seal_bytes, seal_at + 1)
+        return None
+
+    def _find_event(self, data: bytes, at: int, seal_at: int) -> int | None:
+        mark = EVENT_KIND.to_bytes(4, "little")
+        start = data.find(mark, at, seal_at)
+        while start >= 0:
+            if start + EVENT_HEAD.size <= seal_at:
+                _, length, _ = EVENT_HEAD.unpack_from(data, start)
+                if start + EVENT_HEAD.size + length == seal_at:
+                    return start
+            start = data.find(mark, start + 1, seal_at)
+        return None

@@ -1,0 +1,559 @@
+"""The module-level calls: the current run, and everything that is logged to it.
+
+A run that is started in a thread is that thread's own; a thread without one logs to the main thread's. Logging
+without a run starts one, which ends with the process.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import platform
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import IO, Any
+
+from gittrack.errors import GittrackError, InvalidValueError, RunStateError
+from gittrack.schema.names import RunId, check_name, check_run_id
+from gittrack.schema.records import RunRecord, Status
+from gittrack.store.identity import login_name
+from gittrack.store.store import Store
+from gittrack.tracking import entities, session, settings, signals
+from gittrack.tracking.active import ActiveRun, check_status
+from gittrack.tracking.client import Client
+from gittrack.tracking.opened import opened_runs
+from gittrack.tracking.provenance import Provenance, read_provenance
+from gittrack.tracking.words import random_name
+
+_log = logging.getLogger("gittrack")
+
+
+class _Stack(threading.local):
+    """The runs that this thread has begun, the innermost last."""
+
+    def __init__(self) -> None:
+        self.runs: list[ActiveRun] = []
+
+
+class _State:
+    """What the process knows beyond its threads."""
+
+    main_runs: list[ActiveRun]
+    last: str | None = None
+    adopted: set[str]
+    system_metrics = False
+    interval_s = 10.0
+    samples = 1
+    recovered: set[str]
+
+
+_stack = _Stack()
+_State.main_runs = _stack.runs if threading.current_thread() is threading.main_thread() else []
+_State.adopted, _State.recovered = set(), set()
+
+
+def start_run(
+    run_id: str | None = None,
+    experiment_id: str | None = None,
+    run_name: str | None = None,
+    nested: bool = False,
+    parent_run_id: str | None = None,
+    tags: Mapping[str, Any] | None = None,
+    description: str | None = None,
+    log_system_metrics: bool | None = None,
+) -> ActiveRun:
+    """Start a run, or go on with one by ``run_id``; use it with ``with``, or end it with `end_run`.
+
+    A run that another process has open is joined: both log to it, and the other one ends it.
+
+    Args:
+        nested: allow it inside the current run, which becomes its parent.
+        log_system_metrics: sample CPU, memory, disk, network and GPU meanwhile (`gittrack[system]`).
+
+    Raises:
+        RunStateError: a run is active and ``nested`` is not given, or the run or experiment is deleted.
+        NotFoundError: there is no such run or experiment. InvalidValueError: a name or tag is not taken.
+    """
+    runs = _stack.runs
+    if runs and not nested:
+        raise RunStateError(
+            f"run {runs[-1].info.run_id} is active already",
+            "end it first with end_run(), or start this one inside it with start_run(nested=True)",
+        )
+    store = settings.open_store()
+    _recover_once(store)
+    wanted = check_run_id(run_id) if run_id is not None else _adopt(runs)
+    if wanted is not None:
+        run = opened_runs.find(store, wanted) or _resume(store, wanted)
+        if tags:
+            run.set_tags(tags)
+    else:
+        parent = parent_run_id or (runs[-1].info.run_id if runs else None)
+        run = _begin(store, experiment_id, run_name, parent, tags, description)
+    runs.append(run)
+    _State.last = run.info.run_id
+    _watch_system(run, log_system_metrics)
+    signals.watch(opened_runs.list_own)
+    _choose_append()
+    return run
+
+
+def end_run(status: str = "FINISHED") -> None:
+    """End the current run of this thread and commit it; nothing happens where there is none.
+
+    Raises:
+        InvalidValueError: there is no such status.
+    """
+    checked = check_status(status)
+    if _stack.runs:
+        end_one(_stack.runs[-1], checked, "")
+
+
+def end_one(run: ActiveRun, status: Status, error: str) -> None:
+    """End one run, and those of this thread that were begun inside it and are still open."""
+    runs = _stack.runs
+    if run in runs:
+        while runs[-1] is not run:
+            runs.pop().end(status, error=error)
+        runs.pop()
+    _choose_append()
+    run.end(status, error=error)
+
+
+def active_run() -> ActiveRun | None:
+    """The run that a call in this thread would log to, or None."""
+    runs = _stack.runs or _State.main_runs
+    while runs and not runs[-1].is_open:
+        runs.pop()  # ended by another thread or a signal
+    return runs[-1] if runs else None
+
+
+def last_active_run() -> entities.Run | None:
+    """The run that is active, or else the one that was last in this process, as it stands now."""
+    run = active_run()
+    if run is not None or _State.last is None:
+        return run
+    return get_run(_State.last)
+
+
+def log(metrics: Mapping[str, Any], step: int | None = None) -> None:
+    """Log metric values in one record: ``gittrack.log({"loss": 0.5, "acc": 0.9}, step=1)``.
+
+    The shortest call and the fastest. Takes numbers, NumPy and torch scalars. Safe from ``kill -9`` on return.
+    Without ``step``, the steps of the same keys count up from 0.
+
+    Raises:
+        InvalidValueError: a key is not taken, or a value is no number; then nothing of the call was logged.
+    """
+    _append(metrics, step)
+
+
+def log_metric(
+    key: str,
+    value: float,
+    step: int | None = None,
+    synchronous: bool | None = None,
+    timestamp: int | None = None,
+    run_id: str | None = None,
+    model_id: str | None = None,
+    dataset: Any = None,
+) -> None:
+    """Log one value of a metric; ``step`` is 0 where none is given, ``timestamp`` is in milliseconds.
+
+    Raises:
+        InvalidValueError: the key is not taken, or the value is no number.
+    """
+    if timestamp is None and run_id is None:
+        _append({key: value}, step or 0)
+    else:
+        log_metrics({key: value}, step, synchronous, run_id, timestamp)
+
+
+def log_metrics(
+    metrics: Mapping[str, float],
+    step: int | None = None,
+    synchronous: bool | None = None,
+    run_id: str | None = None,
+    timestamp: int | None = None,
+    model_id: str | None = None,
+    dataset: Any = None,
+) -> None:
+    """Log values of several metrics at one step, as `log_metric`."""
+    _on(run_id, lambda run: run.log_metrics(metrics, step, synchronous, timestamp))
+
+
+def log_param(key: str, value: Any, synchronous: bool | None = None) -> Any:
+    """Log a param, with its type; returns the value.
+
+    Raises:
+        InvalidValueError: the key is not taken. ParamConflictError: it stands with another value already.
+    """
+    return current_run().log_param(key, value)
+
+
+def log_params(params: Mapping[str, Any], synchronous: bool | None = None, run_id: str | None = None) -> None:
+    """Log several params: all of them, or on an error none."""
+    _on(run_id, lambda run: run.log_params(params))
+
+
+def set_tag(key: str, value: Any, synchronous: bool | None = None) -> None:
+    """Set a tag of the run."""
+    current_run().set_tag(key, value)
+
+
+def set_tags(tags: Mapping[str, Any], synchronous: bool | None = None) -> None:
+    """Set several tags of the run."""
+    current_run().set_tags(tags)
+
+
+def delete_tag(key: str) -> None:
+    """Remove a tag of the run.
+
+    Raises:
+        NotFoundError: it has no such tag.
+    """
+    current_run().delete_tag(key)
+
+
+def log_artifact(
+    local_path: str | os.PathLike[str], artifact_path: str | None = None, run_id: str | None = None
+) -> None:
+    """Keep a file as an artifact; see `ActiveRun.log_artifact`."""
+    _on(run_id, lambda run: run.log_artifact(local_path, artifact_path))
+
+
+def log_artifacts(
+    local_dir: str | os.PathLike[str], artifact_path: str | None = None, run_id: str | None = None
+) -> None:
+    """Keep all files below a folder as artifacts; see `ActiveRun.log_artifacts`."""
+    _on(run_id, lambda run: run.log_artifacts(local_dir, artifact_path))
+
+
+def log_text(text: str, artifact_file: str, run_id: str | None = None) -> None:
+    """Keep text as an artifact."""
+    _on(run_id, lambda run: run.log_text(text, artifact_file))
+
+
+def log_dict(dictionary: Any, artifact_file: str, run_id: str | None = None) -> None:
+    """Keep a dict as an artifact: YAML where the file's name ends so, else JSON."""
+    _on(run_id, lambda run: run.log_dict(dictionary, artifact_file))
+
+
+def log_figure(figure: Any, artifact_file: str, *, save_kwargs: dict[str, Any] | None = None) -> None:
+    """Keep a matplotlib or plotly figure; see `ActiveRun.log_figure`."""
+    current_run().log_figure(figure, artifact_file, save_kwargs=save_kwargs)
+
+
+def log_image(
+    image: Any,
+    artifact_file: str | None = None,
+    key: str | None = None,
+    step: int | None = None,
+    timestamp: int | None = None,
+    synchronous: bool | None = False,
+) -> None:
+    """Keep an image, a PIL image or an array; see `ActiveRun.log_image`."""
+    current_run().log_image(image, artifact_file, key, step, timestamp)
+
+
+def log_table(data: Any, artifact_file: str, run_id: str | None = None) -> None:
+    """Keep a table, or add rows to it; see `ActiveRun.log_table`."""
+    _on(run_id, lambda run: run.log_table(data, artifact_file))
+
+
+def log_stream(stream: IO[bytes], artifact_file: str, run_id: str | None = None) -> None:
+    """Keep what a binary stream gives, as an artifact."""
+    _on(run_id, lambda run: run.log_stream(stream, artifact_file))
+
+
+def log_input(
+    dataset: Any = None, context: str | None = None, tags: Mapping[str, str] | None = None, model: Any = None
+) -> None:
+    """Note a dataset that the run reads; see `ActiveRun.log_input`."""
+    current_run().log_input(dataset, context, tags)
+
+
+def log_inputs(
+    datasets: list[Any] | None = None,
+    contexts: list[str | None] | None = None,
+    tags_list: list[dict[str, str] | None] | None = None,
+    models: list[Any] | None = None,
+) -> None:
+    """Note several datasets, each with its context and tags; lists of one length.
+
+    Raises:
+        InvalidValueError: the lists differ in length.
+    """
+    found = datasets or []
+    contexts, tags_list = contexts or [None] * len(found), tags_list or [None] * len(found)
+    if not len(found) == len(contexts) == len(tags_list):
+        raise InvalidValueError("datasets, contexts and tags_list differ in length")
+    for dataset, context, tags in zip(found, contexts, tags_list, strict=True):
+        log_input(dataset, context, tags)
+
+
+def get_artifact_uri(artifact_path: str | None = None) -> str:
+    """The URI of the run's artifacts, or of one of them."""
+    return current_run().get_artifact_uri(artifact_path)
+
+
+# -- experiments and runs by id ------------------------------------------------------------------------------
+
+
+def set_experiment(experiment_name: str | None = None, experiment_id: str | None = None) -> entities.Experiment:
+    """Make an experiment the one that runs go to; a name that is new is created.
+
+    Raises:
+        InvalidValueError: not exactly one of both is given. NotFoundError: no such id. RunStateError: deleted.
+    """
+    return entities.to_experiment(settings.set_experiment(experiment_name, experiment_id))
+
+
+def create_experiment(
+    name: str, artifact_location: str | None = None, tags: Mapping[str, Any] | None = None
+) -> str:
+    """Make an experiment; returns its id. Artifacts go with the runs: ``artifact_location`` is not used.
+
+    Raises:
+        InvalidValueError: the name is taken, or not taken as a name.
+    """
+    return Client().create_experiment(name, artifact_location, tags)
+
+
+def get_experiment(experiment_id: str) -> entities.Experiment:
+    """The experiment with an id.
+
+    Raises:
+        NotFoundError: there is none.
+    """
+    return Client().get_experiment(experiment_id)
+
+
+def get_experiment_by_name(name: str) -> entities.Experiment | None:
+    """The experiment with a name, or None."""
+    return Client().get_experiment_by_name(name)
+
+
+def search_experiments(
+    view_type: int = entities.ViewType.ACTIVE_ONLY,
+    max_results: int | None = None,
+    filter_string: str | None = None,
+    order_by: list[str] | None = None,
+) -> list[entities.Experiment]:
+    """Experiments, newest change first unless ``order_by`` says otherwise; see `Client.search_experiments`."""
+    return Client().search_experiments(view_type, max_results, filter_string, order_by)
+
+
+def list_experiments(view_type: int = entities.ViewType.ACTIVE_ONLY) -> list[entities.Experiment]:
+    """Experiments sorted by name."""
+    return Client().search_experiments(view_type, order_by=["name ASC"])
+
+
+def rename_experiment(experiment_id: str, new_name: str) -> None:
+    """Give an experiment another shown name; its branch and id stay."""
+    Client().rename_experiment(experiment_id, new_name)
+
+
+def delete_experiment(experiment_id: str) -> None:
+    """Mark an experiment as deleted; it can be restored."""
+    Client().delete_experiment(experiment_id)
+
+
+def restore_experiment(experiment_id: str) -> None:
+    """Take a deleted experiment back into use."""
+    Client().restore_experiment(experiment_id)
+
+
+def set_experiment_tag(key: str, value: Any) -> None:
+    """Set a tag of the experiment that runs go to."""
+    set_experiment_tags({key: value})
+
+
+def set_experiment_tags(tags: Mapping[str, Any]) -> None:
+    """Set several tags of the experiment that runs go to."""
+    experiment = settings.current_experiment(settings.open_store())
+    for key, value in tags.items():
+        Client().set_experiment_tag(experiment.id, key, value)
+
+
+def delete_experiment_tag(key: str) -> None:
+    """Remove a tag of the experiment that runs go to."""
+    Client().delete_experiment_tag(settings.current_experiment(settings.open_store()).id, key)
+
+
+def get_run(run_id: str) -> entities.Run:
+    """The run with an id, as it stands.
+
+    Raises:
+        NotFoundError: there is none.
+    """
+    return Client().get_run(run_id)
+
+
+def get_parent_run(run_id: str) -> entities.Run | None:
+    """The run that a run is nested in, or None."""
+    return Client().get_parent_run(run_id)
+
+
+def get_metric_history(run_id: str, key: str) -> list[entities.Metric]:
+    """All values of a metric in the order they were logged."""
+    return Client().get_metric_history(run_id, key)
+
+
+def delete_run(run_id: str) -> None:
+    """Mark a run as deleted; it can be restored."""
+    Client().delete_run(run_id)
+
+
+def restore_run(run_id: str) -> None:
+    """Take a deleted run back into use."""
+    Client().restore_run(run_id)
+
+
+def enable_system_metrics_logging() -> None:
+    """Sample system metrics in every run from now on."""
+    _State.system_metrics = True
+
+
+def disable_system_metrics_logging() -> None:
+    """Sample system metrics only where `start_run` says so."""
+    _State.system_metrics = False
+
+
+def set_system_metrics_sampling_interval(interval: float | None) -> None:
+    """Seconds between two samples; None for 10."""
+    _State.interval_s = 10.0 if interval is None else float(interval)
+
+
+def set_system_metrics_samples_before_logging(samples: int | None) -> None:
+    """How many samples one logged value is the mean of; None for 1."""
+    _State.samples = 1 if samples is None else int(samples)
+
+
+def flush_async_logging() -> None:
+    """Nothing is ever pending: every call is safe when it returns. For scripts that call it."""
+
+
+# -- inside --------------------------------------------------------------------------------------------------
+
+
+def current_run() -> ActiveRun:
+    """The run to log to; starts one where there is none."""
+    return active_run() or start_run()
+
+
+def _on(run_id: str | None, write: Callable[[ActiveRun], Any]) -> None:
+    if run_id is None:
+        write(current_run())
+    else:
+        Client().write(run_id, write)
+
+
+def _append_to_current(metrics: Mapping[str, Any], step: int | None) -> None:
+    current_run().log(metrics, step)
+
+
+_append: Callable[[Mapping[str, Any], int | None], None] = _append_to_current
+
+
+def _choose_append() -> None:
+    """Point the hot path straight at the journal while there is but one run that a call could mean."""
+    global _append
+    main = _State.main_runs
+    is_plain = main and opened_runs.count() == len(main) and main[-1].is_open
+    _append = main[-1].log if is_plain else _append_to_current
+
+
+def _begin(
+    store: Store,
+    experiment_id: str | None,
+    run_name: str | None,
+    parent: str | None,
+    tags: Mapping[str, Any] | None,
+    description: str | None,
+) -> ActiveRun:
+    record = new_record(store, experiment_id, run_name, tags)
+    record = replace(record, parent=parent, note=description or record.note)
+    run = opened_runs.add(ActiveRun(session.begin(store, record, _read_provenance(), sync=settings.wants_sync())))
+    if tags:
+        run.set_tags({key: value for key, value in tags.items() if key != "mlflow.runName"})
+    return run
+
+
+def new_record(
+    store: Store, experiment_id: str | None, run_name: str | None, tags: Mapping[str, Any] | None = None
+) -> RunRecord:
+    """The record of a run that begins now.
+
+    Raises:
+        InvalidValueError: a name or tag is not taken. NotFoundError: no such experiment.
+    """
+    experiment = settings.current_experiment(store, experiment_id)
+    name = run_name or (tags or {}).get("mlflow.runName") or random_name()
+    for key, value in (tags or {}).items():
+        session.to_tag(key, value)
+    return RunRecord(
+        id=new_run_id(),
+        name=check_name("run", name),
+        experiment=experiment.made_as,
+        experiment_id=experiment.id,
+        status="RUNNING",
+        started_at=int(time.time() * 1000),
+        user=login_name(),
+        host=platform.node(),
+    )
+
+
+def new_run_id() -> RunId:
+    """A random run id: a version 4 UUID (RFC 9562) as 32 hex digits."""
+    raw = bytearray(os.urandom(16))
+    raw[6] = raw[6] & 0x0F | 0x40
+    raw[8] = raw[8] & 0x3F | 0x80
+    return RunId(raw.hex())
+
+
+def _resume(store: Store, run_id: RunId) -> ActiveRun:
+    return opened_runs.add(ActiveRun(session.resume(store, run_id, sync=settings.wants_sync())))
+
+
+def _adopt(runs: list[ActiveRun]) -> RunId | None:
+    """The run that the environment names, the first time that this process starts one."""
+    wanted = settings.adopted_run_id()
+    if wanted is None or runs or wanted in _State.adopted:
+        return None
+    _State.adopted.add(wanted)
+    return check_run_id(wanted)
+
+
+def _recover_once(store: Store) -> None:
+    """Commit what dead processes left, once a process: a run's start is a gittrack command too."""
+    place = store.repository.common_dir
+    if place not in _State.recovered:
+        _State.recovered.add(place)
+        store.recover()
+
+
+def _read_provenance() -> Provenance | None:
+    try:
+        return read_provenance(os.getcwd())
+    except (GittrackError, OSError) as error:
+        _log.warning("gittrack cannot tell what made this run: %s", error)
+        return None
+
+
+def _watch_system(run: ActiveRun, wanted: bool | None) -> None:
+    if not (_State.system_metrics if wanted is None else wanted):
+        return
+    from gittrack.tracking.monitor import SystemMonitor
+
+    before = [found.last_step for key, found in run.record.metrics.items() if key.startswith("system/")]
+    monitor = SystemMonitor(
+        run.log,
+        interval_s=_State.interval_s,
+        samples_before_logging=_State.samples,
+        first_step=max(before, default=-1) + 1,
+    )
+    monitor.start()
+    run._on_end.append(monitor.stop)

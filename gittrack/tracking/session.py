@@ -1,0 +1,298 @@
+"""A run that this process writes to: its journal, what it knows of its params, and how it ends.
+
+Caller mistakes raise at once; a failing disk never does: it warns, keeps what it can, and training goes on.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict
+from enum import Enum
+from typing import Any
+
+from gittrack.errors import GittrackError, InvalidValueError, ParamConflictError, RunStateError
+from gittrack.git.objects import LINK_MODE
+from gittrack.schema.names import RunId, check_artifact_path, check_key, clean_text
+from gittrack.schema.records import Artifact, RunRecord, Scalar, Status, is_same_value
+from gittrack.store.artifacts import Content, stage_chunks, stage_file
+from gittrack.store.folding import commit_live
+from gittrack.store.journal import Journal
+from gittrack.store.live import LiveRun, create_live, describe_writer, find_live
+from gittrack.store.store import Store
+from gittrack.tracking.provenance import Provenance
+
+PARAM_CHARS_MAX = 1 << 20
+TAG_CHARS_MAX = 1 << 20
+
+_log = logging.getLogger("gittrack")
+
+
+class Role(Enum):
+    """What this process is to the run."""
+
+    OWNER = "ends it"
+    GUEST = "joined it; another process ends it"
+    EDITOR = "adds to a run that has ended; its status stays"
+
+
+class RunSession:
+    """An open run. Made by `begin`, `resume` and `join`; ended by `finish` or `leave`."""
+
+    def __init__(
+        self,
+        store: Store,
+        live: LiveRun,
+        record: RunRecord,
+        role: Role,
+        *,
+        is_new: bool = False,
+        sync: bool = False,
+        detached: bool = False,
+    ) -> None:
+        self.store = store
+        self.live = live
+        self.record = record
+        self.role = role
+        self.pid = os.getpid()
+        self.is_open = True
+        self._is_new = is_new
+        self._params: dict[str, Scalar] = dict(record.params)
+        self.journal = Journal(live.folder, lambda: describe_writer(detached=detached), sync=sync)
+        self.journal.count_steps_from({key: found.last_step for key, found in record.metrics.items()})
+
+    @property
+    def run_id(self) -> RunId:
+        return self.record.id
+
+    # -- logging -----------------------------------------------------------------------------------------
+
+    def log_params(self, params: Mapping[str, Any]) -> None:
+        """Log params; the same value again is fine.
+
+        Raises:
+            InvalidValueError: a key or a value is not taken. ParamConflictError: another value stands already.
+        """
+        fresh: dict[str, Scalar] = {}
+        for key, raw in params.items():
+            value = to_scalar(check_key("param", key), raw)
+            known = fresh.get(key, self._params.get(key, _MISSING))
+            if known is _MISSING:
+                fresh[key] = value
+            elif not is_same_value(known, value):  # type: ignore[arg-type]
+                raise ParamConflictError(key, self.run_id, known, value)
+        if fresh:
+            self.journal.append_event("param", {"params": fresh})
+            self._params |= fresh
+
+    def set_tags(self, tags: Mapping[str, Any]) -> None:
+        """Set tags as text; MLflow's tags for a run's name and note set those.
+
+        Raises:
+            InvalidValueError: a key or a value is not taken.
+        """
+        plain = {check_key("tag", key): to_tag(key, value) for key, value in tags.items()}
+        told = {_TOLD_TAGS[key]: plain.pop(key) for key in _TOLD_TAGS if key in plain}
+        if told:
+            self.journal.append_event("set", told)
+        if plain:
+            self.journal.append_event("tag", {"tags": plain})
+
+    def delete_tag(self, key: str) -> None:
+        self.journal.append_event("untag", {"key": check_key("tag", key)})
+
+    def log_dataset(self, dataset: Mapping[str, Any]) -> None:
+        """Log a dataset that the run read: the fields of `DatasetInput`."""
+        self.journal.append_event("input", {"dataset": dict(dataset)})
+
+    def log_bytes(self, data: bytes, path: str) -> None:
+        """Keep bytes as an artifact."""
+        self.log_chunks([data], path)
+
+    def log_chunks(self, chunks: Iterable[bytes], path: str) -> None:
+        """Keep what chunks of bytes make together, as an artifact."""
+        check_artifact_path(path)
+        try:
+            content = stage_chunks(chunks, self.live.staging_dir)
+        except OSError as error:
+            self._lose(path, error)
+            return
+        self._put(path, content, 0o100644)
+
+    def log_file(self, source: str, path: str) -> None:
+        """Keep a file's content as an artifact.
+
+        Raises:
+            ArtifactError: it is no regular file, cannot be read, or changes while it is read.
+        """
+        check_artifact_path(path)
+        try:
+            content, mode = stage_file(source, self.live.staging_dir)
+        except OSError as error:
+            self._lose(path, error)
+            return
+        self._put(path, content, mode)
+
+    def log_link(self, target: str, path: str) -> None:
+        """Keep a symbolic link as a link."""
+        check_artifact_path(path)
+        try:
+            content = stage_chunks([os.fsencode(target)], self.live.staging_dir)
+            self._put(path, content, LINK_MODE)
+        except OSError as error:
+            self._lose(path, error)
+
+    def log_provenance(self, provenance: Provenance) -> None:
+        """Keep what made the run; its changed code goes into the live folder until the run is committed."""
+        tree = None
+        if provenance.code is not None:
+            tree = provenance.code.tree
+            try:
+                if len(provenance.code.objects):
+                    self.live.write_code(provenance.code.objects)
+            except OSError as error:
+                tree = None
+                self._lose("code", error)
+        fields = {"source": asdict(provenance.source), "requirements": provenance.requirements, "tree": tree}
+        self.journal.append_event("source", fields)
+
+    # -- ending ------------------------------------------------------------------------------------------
+
+    def finish(self, status: Status | None = None, *, error: str = "", ended_at: int | None = None) -> bool:
+        """End the run and commit it; True when it is durable in its branch. Idempotent.
+
+        A guest only leaves. What cannot be committed now stays in the live folder, with one warning, and the next
+        gittrack command commits it.
+        """
+        if not self.is_open:
+            return False
+        if self.role is Role.GUEST or self.pid != os.getpid():
+            self.leave()
+            return False
+        self.is_open = False
+        if status is not None:
+            moment = int(time.time() * 1000) if ended_at is None else ended_at
+            self.journal.append_event("end", {"status": status, "ended_at": moment, "error": error})
+        self.journal.close()
+        if self.journal.dropped:
+            _log.warning("gittrack lost %d records of run %s: the disk failed", self.journal.dropped, self.run_id)
+        try:
+            commit_live(self.store.repository, self.live, is_new=self._is_new)
+        except (GittrackError, OSError) as failure:
+            _log.warning(
+                "gittrack cannot commit run %s now (%s); it stays in %s, and the next gittrack command commits it",
+                self.run_id,
+                str(failure).splitlines()[0],
+                self.live.folder,
+            )
+            return False
+        return True
+
+    def leave(self) -> None:
+        """Close this process's stream; the run goes on. Idempotent."""
+        self.is_open = False
+        self.journal.close()
+
+    def _put(self, path: str, content: Content, mode: int) -> None:
+        artifact = Artifact(
+            path=path, oid=content.oid, size_bytes=content.size_bytes, mode=mode, inline=content.inline
+        )
+        self.journal.append_event("artifact", asdict(artifact))
+
+    def _lose(self, what: str, error: OSError) -> None:
+        _log.warning("gittrack cannot keep %s of run %s: %s", what, self.run_id, error.strerror or error)
+
+
+def begin(
+    store: Store, record: RunRecord, provenance: Provenance | None, *, sync: bool = False, detached: bool = False
+) -> RunSession:
+    """Begin a new run; ``detached``: it outlives this process, as that of a shell script does."""
+    live, failure = create_live(store.repository, record.id)
+    if failure is not None:
+        _log.warning(
+            "gittrack cannot write to %s (%s): run %s waits in %s",
+            store.repository.label,
+            failure.strerror or failure,
+            record.id,
+            live.folder,
+        )
+    session = RunSession(store, live, record, Role.OWNER, is_new=True, sync=sync, detached=detached)
+    start = {
+        "name": record.name,
+        "experiment": record.experiment,
+        "started_at": record.started_at,
+        "user": record.user,
+        "host": record.host,
+        "parent": record.parent,
+    }
+    session.journal.append_event("start", start)
+    if record.note:
+        session.journal.append_event("set", {"note": record.note})
+    if provenance is not None:
+        session.log_provenance(provenance)
+    return session
+
+
+def resume(store: Store, run_id: RunId, *, role: Role = Role.OWNER, sync: bool = False) -> RunSession:
+    """Go on with a run: join it while others write to it, else open it again as owner or editor.
+
+    Raises:
+        NotFoundError: there is none. RunStateError: it is deleted.
+    """
+    live = find_live(store.repository, run_id)
+    if live is not None and not live.is_alive():
+        store.recover()
+        live = find_live(store.repository, run_id)
+    stored = store.get_run(run_id)
+    if stored.record.lifecycle == "deleted":
+        raise RunStateError(f"run {run_id} is deleted", f"restore it first: gittrack restore {run_id[:8]}")
+    if live is not None:
+        return RunSession(store, live, stored.record, Role.GUEST, sync=sync)
+    live, _ = create_live(store.repository, run_id)
+    session = RunSession(store, live, stored.record, role, sync=sync)
+    if role is Role.OWNER:
+        session.journal.append_event("resume", {})
+    return session
+
+
+def to_scalar(key: str, value: Any) -> Scalar:
+    """A param's value with its type: text, integer, float, boolean or null; all else as its text.
+
+    Raises:
+        InvalidValueError: it is longer than a megabyte.
+    """
+    if isinstance(value, Enum):
+        value = value.name if not isinstance(value, str | int | float) else value.value
+    if hasattr(value, "item") and getattr(value, "size", 1) == 1 and type(value).__module__ == "numpy":
+        value = value.item()
+    if value is None or type(value) in (bool, int, float):
+        return value  # type: ignore[no-any-return]
+    for kind in (int, float):
+        if isinstance(value, kind) and not isinstance(value, bool):
+            return kind(value)
+    text = clean_text(value if isinstance(value, str) else str(value))
+    if len(text) > PARAM_CHARS_MAX:
+        raise InvalidValueError(
+            f"param {key!r} has {len(text)} characters; the limit is {PARAM_CHARS_MAX}", "keep it with log_text"
+        )
+    return text
+
+
+def to_tag(key: str, value: Any) -> str:
+    """A tag's value as text.
+
+    Raises:
+        InvalidValueError: it is longer than a megabyte.
+    """
+    text = clean_text(value if isinstance(value, str) else str(value))
+    if len(text) > TAG_CHARS_MAX:
+        raise InvalidValueError(
+            f"tag {key!r} has {len(text)} characters; the limit is {TAG_CHARS_MAX}", "keep it with log_text"
+        )
+    return text
+
+
+_MISSING = object()
+_TOLD_TAGS = {"mlflow.runName": "name", "mlflow.note.content": "note"}

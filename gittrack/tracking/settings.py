@@ -1,0 +1,194 @@
+"""Which repository is tracked into, and which experiment: what was set, then the environment, then where we are.
+
+Read from the environment: ``GITTRACK_URI``, ``GITTRACK_EXPERIMENT_NAME``, ``GITTRACK_EXPERIMENT_ID``,
+``GITTRACK_RUN_ID``, ``GITTRACK_SYNC``. None of them is recorded.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+from gittrack.errors import InvalidValueError, NotFoundError, RunStateError
+from gittrack.git.repository import Repository, create_bare_repository, discover_repository, open_repository
+from gittrack.schema.names import DEFAULT_EXPERIMENT, check_name
+from gittrack.schema.records import ExperimentRecord
+from gittrack.store import experiments
+from gittrack.store.store import Store
+
+BARE_NAME = "gittrack.git"
+_SCHEME = "gittrack:"
+
+_log = logging.getLogger("gittrack")
+
+
+class _Chosen:
+    """What this process has set."""
+
+    uri: str | None = None
+    experiment: ExperimentRecord | None = None
+    default: tuple[str, ExperimentRecord] | None = None
+
+
+def set_tracking_uri(uri: str | Path) -> None:
+    """Track into another repository: a path, or a ``gittrack:`` URL of one (``gittrack:///srv/runs.git``).
+
+    Raises:
+        InvalidValueError: the URI is of another kind.
+    """
+    text = os.fspath(uri)
+    if text:
+        path_of_uri(text)
+    _Chosen.uri = text or None
+    _Chosen.experiment = None
+
+
+def get_tracking_uri() -> str:
+    """The URI that was set, or that of the repository that would be used."""
+    chosen = _Chosen.uri or os.environ.get("GITTRACK_URI")
+    if chosen:
+        return chosen
+    found = discover_repository(os.getcwd())
+    return _SCHEME + (found.label if found else os.path.join(os.getcwd(), BARE_NAME))
+
+
+def is_tracking_uri_set() -> bool:
+    """Whether a URI was set here or in the environment."""
+    return bool(_Chosen.uri or os.environ.get("GITTRACK_URI"))
+
+
+def path_of_uri(uri: str) -> str:
+    """The path that a tracking URI names.
+
+    Raises:
+        InvalidValueError: it is no path, ``gittrack:`` or ``file:`` URL.
+    """
+    if uri.startswith((_SCHEME, "file:")):
+        parts = urlsplit(uri)
+        if parts.netloc not in ("", "localhost"):
+            raise InvalidValueError(f"tracking URI {uri!r} names another machine", "give a path of this one")
+        return os.path.expanduser(unquote(parts.path))
+    if "://" in uri:
+        raise InvalidValueError(
+            f"tracking URI {uri!r} is of a kind that gittrack does not take",
+            "give the path of a git repository, or gittrack:/path",
+        )
+    return os.path.expanduser(uri)
+
+
+def find_repository(uri: str | None = None) -> Repository | None:
+    """The repository that a URI, the settings or the current folder lead to, or None where there is none yet.
+
+    Raises:
+        RepositoryError: a URI was given, and there is no repository.
+    """
+    chosen = uri or _Chosen.uri or os.environ.get("GITTRACK_URI")
+    if chosen:
+        path = path_of_uri(chosen)
+        return None if _may_be_made(path) else open_repository(path)
+    found = discover_repository(os.getcwd())
+    bare = os.path.join(os.getcwd(), BARE_NAME)
+    return found or (open_repository(bare) if os.path.isdir(bare) else None)
+
+
+def open_store(uri: str | None = None) -> Store:
+    """The store to track into; where there is no repository, a bare one is made, and one line says so.
+
+    Raises:
+        RepositoryError: there is none where the URI says, or it cannot be made.
+    """
+    found = find_repository(uri)
+    if found is None:
+        chosen = uri or _Chosen.uri or os.environ.get("GITTRACK_URI")
+        path = os.path.abspath(path_of_uri(chosen) if chosen else BARE_NAME)
+        found = create_bare_repository(path)
+        _log.warning("gittrack: no git repository around; runs go to a new one, %s", path)
+    return Store(found)
+
+
+def set_experiment(experiment_name: str | None = None, experiment_id: str | None = None) -> ExperimentRecord:
+    """Make an experiment the one that runs go to; a name that is new is created.
+
+    Raises:
+        InvalidValueError: not exactly one of name and id. NotFoundError: no such id. RunStateError: deleted.
+    """
+    if (experiment_name is None) == (experiment_id is None):
+        raise InvalidValueError("give either experiment_name or experiment_id")
+    store = open_store()
+    if experiment_id is not None:
+        found = experiments.get_experiment(store.repository, experiment_id)
+    else:
+        found = _get_or_create(store, check_name("experiment", experiment_name))
+    _refuse_deleted(found)
+    _Chosen.experiment = found
+    return found
+
+
+def current_experiment(store: Store, experiment_id: str | None = None) -> ExperimentRecord:
+    """The experiment that a run goes to: by id, as set, by the environment, else Default.
+
+    Raises:
+        NotFoundError: no such id. RunStateError: it is deleted.
+    """
+    wanted_id = experiment_id
+    if wanted_id is None and _Chosen.experiment is not None:
+        return _Chosen.experiment
+    wanted_id = wanted_id or os.environ.get("GITTRACK_EXPERIMENT_ID")
+    name = os.environ.get("GITTRACK_EXPERIMENT_NAME")
+    if wanted_id:
+        found = experiments.get_experiment(store.repository, wanted_id)
+    elif name:
+        found = _get_or_create(store, name)
+    else:
+        found = default_experiment(store)
+    _refuse_deleted(found)
+    return found
+
+
+def default_experiment(store: Store) -> ExperimentRecord:
+    """The experiment of runs that name none; looked up once a process, since every run asks for it."""
+    place = store.repository.common_dir
+    if _Chosen.default is not None and _Chosen.default[0] == place:
+        return _Chosen.default[1]
+    found = experiments.find_experiment(store.repository, name=DEFAULT_EXPERIMENT)
+    if found is None:
+        raise NotFoundError("the Default experiment was renamed", "choose one: set_experiment(name)")
+    _Chosen.default = (place, found)
+    return found
+
+
+def adopted_run_id() -> str | None:
+    """The run that the environment tells this process to join."""
+    return os.environ.get("GITTRACK_RUN_ID") or None
+
+
+def wants_sync() -> bool:
+    """Whether every record is to be synced to disk before its call returns."""
+    return os.environ.get("GITTRACK_SYNC", "").lower() in ("1", "true", "yes", "always")
+
+
+def _get_or_create(store: Store, name: str) -> ExperimentRecord:
+    found = experiments.find_experiment(store.repository, name=name)
+    if found is not None and (found.created_at or found.lifecycle == "deleted" or name == DEFAULT_EXPERIMENT):
+        return found
+    try:
+        return experiments.create_experiment(store.repository, name, {})
+    except InvalidValueError:
+        found = experiments.find_experiment(store.repository, name=name)  # another process was quicker
+        if found is None:
+            raise
+        return found
+
+
+def _refuse_deleted(record: ExperimentRecord) -> None:
+    if record.lifecycle == "deleted":
+        raise RunStateError(
+            f"experiment {record.name!r} is deleted", f"restore it: restore_experiment({record.id!r})"
+        )
+
+
+def _may_be_made(path: str) -> bool:
+    """Whether a path named for tracking does not exist yet and says by its name that it is a repository."""
+    return not os.path.exists(path) and path.rstrip("/").endswith(".git")
