@@ -24,6 +24,7 @@ from gittrack.git.objects import (
 )
 from gittrack.git.repository import Repository
 
+_COMMIT_FORMAT = "%T%n%P%n%an <%ae>%n%ct%n%B%x00"
 PARSED_BYTES_MAX = 16 << 20  # a file that is parsed, or a commit; a record is some kilobytes
 
 
@@ -144,7 +145,9 @@ def read_blobs(repository: Repository, specs: Sequence[str]) -> Iterator[bytes |
 
 def _walk_by_git(repository: Repository, tips: list[ObjectId], grep: str) -> Iterator[Commit]:
     options = ["--fixed-strings", f"--grep={grep}"] if grep else []
-    argv = git_argv(repository.common_dir, "rev-list", "--header", *options, "--stdin")
+    argv = git_argv(
+        repository.common_dir, "rev-list", "--encoding=UTF-8", f"--format={_COMMIT_FORMAT}", *options, "--stdin"
+    )
     with _started(argv) as process:
         assert process.stdin is not None
         assert process.stdout is not None
@@ -153,8 +156,7 @@ def _walk_by_git(repository: Repository, tips: list[ObjectId], grep: str) -> Ite
         while chunk := process.stdout.read(1 << 16):
             *records, buffer = (buffer + chunk).split(b"\0")
             for record in records:
-                object_id, _, raw = record.partition(b"\n")
-                yield parse_commit(ObjectId(object_id.decode("ascii")), raw)
+                yield _parse_listed(record)
             if len(buffer) > PARSED_BYTES_MAX:
                 raise DamagedError(repository.label, "a commit is larger than 16 MiB")
         if process.wait():
@@ -162,6 +164,21 @@ def _walk_by_git(repository: Repository, tips: list[ObjectId], grep: str) -> Ite
                 f"the history of {repository.label} cannot be walked to its end",
                 "see what is missing: git fsck",
             )
+
+
+def _parse_listed(record: bytes) -> Commit:
+    """A commit as `_COMMIT_FORMAT` lists it, behind the line in which rev-list names it."""
+    name, tree, parents, author, committed_at, message = (
+        record.lstrip(b"\n").decode(errors="replace").split("\n", 5)
+    )
+    return Commit(
+        ObjectId(name.removeprefix("commit ")),
+        ObjectId(tree),
+        tuple(ObjectId(parent) for parent in parents.split()),
+        author,
+        int(committed_at or 0),
+        message,
+    )
 
 
 def _walk_by_dulwich(repository: Repository, tips: list[ObjectId], grep: str) -> Iterator[Commit]:

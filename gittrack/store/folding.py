@@ -138,7 +138,7 @@ class _Folding:
         self, reader: ObjectReader, base: RunTree | None, fold: RunFold, histories: HistoryWriter
     ) -> ObjectId:
         files = base.list_files() if base else {}
-        pointers = base.find_pointers(files) if base else set()
+        pointers = set(base.find_pointers(files)) if base else set()
         files.pop(ATTRIBUTES_FILE, None)
         files |= record_files(self._run, self.objects)
         for key, csv in histories.finish().items():

@@ -43,6 +43,7 @@ EVENT_KIND, FIRST_SHAPE = 1, 16
 _WINDOW_MIN, _WINDOW_MAX = 64 << 10, 4 << 20
 _BACKLOG_MAX = 256 << 20  # points kept in memory while a disk fails
 _SYNC_EVERY_S = 1.0
+_BEAT_TICKS = 30
 _NOWHERE = bytearray(0)  # too small for any record: sends an append the slow way
 _log = logging.getLogger("gittrack")
 
@@ -124,14 +125,14 @@ class Journal:
             InvalidValueError: a key, value or step is not taken; then nothing of the call was logged.
             RunStateError: the run has ended.
         """
-        values = _check_values(metrics)
+        values = check_metrics(metrics)
         keys = tuple(metrics)
         with self._lock:
             if step is None:
                 step = self._next_steps.get(keys, 0)
                 self._next_steps[keys] = step + 1
             else:
-                step = _check_step(step)
+                step = check_step(step)
             if not keys:
                 return
             shape = self._define_shape(keys)
@@ -358,10 +359,14 @@ class _Flusher:
             self._thread.start()
 
     def _run(self) -> None:
+        ticks = 0
         while not self._wake.wait(_SYNC_EVERY_S):
+            ticks += 1
             for journal in list(self._journals):
                 try:
                     journal.sync()
+                    if ticks % _BEAT_TICKS == 0:
+                        os.utime(journal.path)  # other machines see by it that this one lives
                 except OSError as error:
                     journal._fail(error)
                 except ValueError:
@@ -386,7 +391,12 @@ class _Flusher:
         self._journals = weakref.WeakSet()
 
 
-def _check_values(metrics: Mapping[str, Any]) -> list[float]:
+def check_metrics(metrics: Mapping[str, Any]) -> list[float]:
+    """The values of a dict of metrics as float64, in its order.
+
+    Raises:
+        InvalidValueError: it is no dict, a key is not taken, or a value is no number.
+    """
     if not isinstance(metrics, Mapping):
         raise InvalidValueError(
             f"metrics are a dict of numbers by key, not {type(metrics).__name__}",
@@ -410,7 +420,12 @@ def _check_value(key: str, value: Any) -> float:
         ) from error
 
 
-def _check_step(step: Any) -> int:
+def check_step(step: Any) -> int:
+    """A step as an integer of 64 bits.
+
+    Raises:
+        InvalidValueError: it is none.
+    """
     try:
         number = int(step)
     except Exception as error:

@@ -23,6 +23,7 @@ from gittrack.errors import BusyError
 from gittrack.git.objects import ObjectSet
 from gittrack.git.repository import Repository
 from gittrack.schema.names import RunId, is_run_id
+from gittrack.store.shared_journal import SHARED_NAME
 from gittrack.store.streams import Stream
 
 SILENCE_LIMIT_S = 3600.0  # a writer on another machine touches its stream at least once a minute
@@ -122,13 +123,29 @@ class LiveRun:
 
     def remove(self, taken: dict[str, int]) -> bool:
         """Remove the folder, unless a stream has grown past what was taken of it; True when all is gone."""
-        for stream in self.read_streams():
-            if stream.has_more(taken.get(stream.nonce, 0)):
-                return False
-            if is_writer_alive(stream, but_pid=os.getpid()):
-                return False  # it may still write: whoever finds it dead folds the rest
-        shutil.rmtree(self.folder, ignore_errors=True)
-        return True
+        with self._shared_stream_held():
+            for stream in self.read_streams():
+                if stream.has_more(taken.get(stream.nonce, 0)):
+                    return False
+                # who may still write keeps the folder, and whoever finds it dead folds the rest; commands
+                # that share a stream cannot write while it is held, and find it gone afterwards
+                if not stream.writer.get("detached") and is_writer_alive(stream, but_pid=os.getpid()):
+                    return False
+            shutil.rmtree(self.folder, ignore_errors=True)
+            return True
+
+    @contextmanager
+    def _shared_stream_held(self) -> Iterator[None]:
+        try:
+            descriptor = os.open(os.path.join(self.folder, SHARED_NAME), os.O_RDWR | os.O_CLOEXEC)
+        except OSError:
+            yield
+            return
+        try:
+            _take_flock(descriptor, _FOLD_WAIT_S)
+            yield
+        finally:
+            os.close(descriptor)
 
 
 def list_live(repository: Repository) -> list[LiveRun]:

@@ -226,6 +226,9 @@ class _Decoder:
             yield base + end, None
         elif kind == "writer":
             yield base + end, None
+        elif kind == "points":
+            for key, value in fields["values"].items():
+                yield base + end, PointBlock(key, (fields["step"],), (time_s,), (value,))
         else:
             yield base + end, Event(kind, time_s, fields)
         return int(end - at)

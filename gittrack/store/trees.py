@@ -104,14 +104,15 @@ class RunTree:
                 files[name] = (entry.mode, entry.id)
         return files
 
-    def find_pointers(self, files: Files) -> set[str]:
-        """Which of these files are LFS pointers."""
-        found = set()
+    def find_pointers(self, files: Files) -> dict[str, Content]:
+        """Which of these files are LFS pointers, and what each points at."""
+        found = {}
         for path, (mode, object_id) in files.items():
             if path.startswith(("artifacts/", "metrics/")) and mode not in (LINK_MODE, TREE_MODE):
                 kind, data = self.reader.read(object_id)
-                if kind == BLOB and parse_pointer(data) is not None:
-                    found.add(path)
+                pointer = parse_pointer(data) if kind == BLOB else None
+                if pointer is not None:
+                    found[path] = pointer
         return found
 
     def _walk(self, folder: str) -> Iterator[tuple[str, TreeEntry]]:

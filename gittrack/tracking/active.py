@@ -9,7 +9,7 @@ import os
 import posixpath
 import time
 import traceback
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from types import TracebackType
 from typing import IO, Any
 
@@ -27,6 +27,7 @@ class ActiveRun(entities.Run):
         super().__init__(session.record)
         self._session = session
         self._on_end: list[Any] = []
+        self.leave_stack: Callable[[ActiveRun, Status, str], None] | None = None
         #: Log metric values in one record: ``run.log({"loss": 0.5, "acc": 0.9}, step=1)``. The shortest call
         #: and the fastest: no system call, safe from kill -9 on return. Without a step, those of the same keys
         #: count up from 0.
@@ -262,10 +263,11 @@ class ActiveRun(entities.Run):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        from gittrack.tracking import current
-
         status, text = status_of(kind, error, trace)
-        current.end_one(self, status, text)
+        if self.leave_stack is not None:
+            self.leave_stack(self, status, text)
+        else:
+            self.end(status, error=text)
 
     def _read(self, path: str) -> bytes | None:
         """The bytes of an artifact that was logged already, or None."""

@@ -13,7 +13,6 @@ from gittrack.schema.records import Artifact
 from gittrack.store.artifacts import write_out
 from gittrack.store.store import Store, StoredRun
 from gittrack.tracking import entities, settings
-from gittrack.tracking.client import Client
 
 _SCHEME = "runs:/"
 
@@ -31,7 +30,8 @@ def list_artifacts(
         NotFoundError: there is no such run.
     """
     run, path = _place(artifact_uri, run_id, artifact_path)
-    return Client(tracking_uri).list_artifacts(run, path)
+    store = settings.open_store(tracking_uri)
+    return list_files(store, store.get_run(run), path)
 
 
 def download_artifacts(
@@ -84,6 +84,20 @@ def load_image(artifact_uri: str) -> Any:
     from PIL import Image
 
     return Image.open(io.BytesIO(_load(artifact_uri)))
+
+
+def list_files(store: Store, stored: StoredRun, path: str | None) -> list[entities.FileInfo]:
+    """The files and folders among a run's artifacts, those right below ``path``; sorted by path."""
+    prefix = f"{path.strip('/')}/" if path else ""
+    found: dict[str, entities.FileInfo] = {}
+    for artifact in store.list_artifacts(stored):
+        if not artifact.path.startswith(prefix):
+            continue
+        first, slash, _ = artifact.path[len(prefix) :].partition("/")
+        place = prefix + first
+        size = None if slash else artifact.size_bytes
+        found.setdefault(place, entities.FileInfo(place, bool(slash), size))
+    return [found[place] for place in sorted(found)]
 
 
 def find_artifacts(store: Store, stored: StoredRun, path: str | None) -> list[Artifact]:

@@ -18,7 +18,7 @@ from gittrack.schema.records import ExperimentRecord, RunRecord
 from gittrack.store import experiments
 from gittrack.store.live import find_live
 from gittrack.store.store import Store
-from gittrack.tracking import entities, experiment_search, session, settings
+from gittrack.tracking import artifacts, entities, experiment_search, session, settings, signals, starting
 from gittrack.tracking.active import ActiveRun, check_status
 from gittrack.tracking.opened import opened_runs
 
@@ -120,20 +120,17 @@ class Client:
         run_name: str | None = None,
     ) -> entities.Run:
         """Begin a run without making it the current one; `set_terminated` ends it. Times in milliseconds."""
-        from gittrack.tracking import current, signals
-
         store = self._store()
-        record = current.new_record(store, str(experiment_id), run_name, tags)
+        record = starting.new_record(store, str(experiment_id), run_name, tags)
         record = replace(
             record,
             started_at=record.started_at if start_time is None else start_time,
             parent=(tags or {}).get("mlflow.parentRunId"),
         )
-        run = opened_runs.add(ActiveRun(session.begin(store, record, current._read_provenance())))
+        run = opened_runs.add(ActiveRun(session.begin(store, record, starting.read_provenance_or_warn())))
         if tags:
             run.set_tags({key: value for key, value in tags.items() if key not in _HEAD_TAGS})
         signals.watch(opened_runs.list_own)
-        current._choose_append()
         return entities.Run(run.record)
 
     def get_run(self, run_id: str) -> entities.Run:
@@ -341,16 +338,7 @@ class Client:
     def list_artifacts(self, run_id: str, path: str | None = None) -> list[entities.FileInfo]:
         """The files and folders among a run's artifacts, those right below ``path``; sorted by path."""
         store = self._store()
-        prefix = f"{path.strip('/')}/" if path else ""
-        found: dict[str, entities.FileInfo] = {}
-        for artifact in store.list_artifacts(store.get_run(run_id)):
-            if not artifact.path.startswith(prefix):
-                continue
-            first, slash, _ = artifact.path[len(prefix) :].partition("/")
-            place = prefix + first
-            size = None if slash else artifact.size_bytes
-            found.setdefault(place, entities.FileInfo(place, bool(slash), size))
-        return [found[place] for place in sorted(found)]
+        return artifacts.list_files(store, store.get_run(run_id), path)
 
     def download_artifacts(self, run_id: str, path: str, dst_path: str | None = None) -> str:
         """Write an artifact, or a folder of them, to a local folder; returns its path there.
@@ -358,9 +346,7 @@ class Client:
         Raises:
             NotFoundError: there is none. ArtifactMissingError, DamagedError: as when reading.
         """
-        from gittrack.tracking.artifacts import download_artifacts
-
-        return download_artifacts(
+        return artifacts.download_artifacts(
             artifact_uri=entities.artifact_uri(run_id, path or None), dst_path=dst_path, tracking_uri=self._uri
         )
 

@@ -8,24 +8,19 @@ from __future__ import annotations
 
 import logging
 import os
-import platform
 import threading
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import IO, Any
 
-from gittrack.errors import GittrackError, InvalidValueError, RunStateError
-from gittrack.schema.names import RunId, check_name, check_run_id
-from gittrack.schema.records import RunRecord, Status
-from gittrack.store.identity import login_name
+from gittrack.errors import InvalidValueError, RunStateError
+from gittrack.schema.names import RunId, check_run_id
+from gittrack.schema.records import Status
 from gittrack.store.store import Store
-from gittrack.tracking import entities, session, settings, signals
+from gittrack.tracking import entities, session, settings, signals, starting
 from gittrack.tracking.active import ActiveRun, check_status
 from gittrack.tracking.client import Client
 from gittrack.tracking.opened import opened_runs
-from gittrack.tracking.provenance import Provenance, read_provenance
-from gittrack.tracking.words import random_name
 
 _log = logging.getLogger("gittrack")
 
@@ -93,6 +88,7 @@ def start_run(
         parent = parent_run_id or (runs[-1].info.run_id if runs else None)
         run = _begin(store, experiment_id, run_name, parent, tags, description)
     runs.append(run)
+    run.leave_stack = end_one
     _State.last = run.info.run_id
     _watch_system(run, log_system_metrics)
     signals.watch(opened_runs.list_own)
@@ -474,44 +470,14 @@ def _begin(
     tags: Mapping[str, Any] | None,
     description: str | None,
 ) -> ActiveRun:
-    record = new_record(store, experiment_id, run_name, tags)
+    record = starting.new_record(store, experiment_id, run_name, tags)
     record = replace(record, parent=parent, note=description or record.note)
-    run = opened_runs.add(ActiveRun(session.begin(store, record, _read_provenance(), sync=settings.wants_sync())))
+    run = opened_runs.add(
+        ActiveRun(session.begin(store, record, starting.read_provenance_or_warn(), sync=settings.wants_sync()))
+    )
     if tags:
         run.set_tags({key: value for key, value in tags.items() if key != "mlflow.runName"})
     return run
-
-
-def new_record(
-    store: Store, experiment_id: str | None, run_name: str | None, tags: Mapping[str, Any] | None = None
-) -> RunRecord:
-    """The record of a run that begins now.
-
-    Raises:
-        InvalidValueError: a name or tag is not taken. NotFoundError: no such experiment.
-    """
-    experiment = settings.current_experiment(store, experiment_id)
-    name = run_name or (tags or {}).get("mlflow.runName") or random_name()
-    for key, value in (tags or {}).items():
-        session.to_tag(key, value)
-    return RunRecord(
-        id=new_run_id(),
-        name=check_name("run", name),
-        experiment=experiment.made_as,
-        experiment_id=experiment.id,
-        status="RUNNING",
-        started_at=int(time.time() * 1000),
-        user=login_name(),
-        host=platform.node(),
-    )
-
-
-def new_run_id() -> RunId:
-    """A random run id: a version 4 UUID (RFC 9562) as 32 hex digits."""
-    raw = bytearray(os.urandom(16))
-    raw[6] = raw[6] & 0x0F | 0x40
-    raw[8] = raw[8] & 0x3F | 0x80
-    return RunId(raw.hex())
 
 
 def _resume(store: Store, run_id: RunId) -> ActiveRun:
@@ -533,14 +499,6 @@ def _recover_once(store: Store) -> None:
     if place not in _State.recovered:
         _State.recovered.add(place)
         store.recover()
-
-
-def _read_provenance() -> Provenance | None:
-    try:
-        return read_provenance(os.getcwd())
-    except (GittrackError, OSError) as error:
-        _log.warning("gittrack cannot tell what made this run: %s", error)
-        return None
 
 
 def _watch_system(run: ActiveRun, wanted: bool | None) -> None:

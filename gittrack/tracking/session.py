@@ -21,6 +21,7 @@ from gittrack.store.artifacts import Content, stage_chunks, stage_file
 from gittrack.store.folding import commit_live
 from gittrack.store.journal import Journal
 from gittrack.store.live import LiveRun, create_live, describe_writer, find_live
+from gittrack.store.shared_journal import SharedJournal
 from gittrack.store.store import Store
 from gittrack.tracking.provenance import Provenance
 
@@ -47,10 +48,9 @@ class RunSession:
         live: LiveRun,
         record: RunRecord,
         role: Role,
+        journal: Journal | SharedJournal,
         *,
         is_new: bool = False,
-        sync: bool = False,
-        detached: bool = False,
     ) -> None:
         self.store = store
         self.live = live
@@ -60,7 +60,7 @@ class RunSession:
         self.is_open = True
         self._is_new = is_new
         self._params: dict[str, Scalar] = dict(record.params)
-        self.journal = Journal(live.folder, lambda: describe_writer(detached=detached), sync=sync)
+        self.journal = journal
         self.journal.count_steps_from({key: found.last_step for key, found in record.metrics.items()})
 
     @property
@@ -190,6 +190,10 @@ class RunSession:
             return False
         return True
 
+    def take_over(self) -> None:
+        """Become the one who ends the run: for a run that no process has open, only commands after each other."""
+        self.role = Role.OWNER
+
     def leave(self) -> None:
         """Close this process's stream; the run goes on. Idempotent."""
         self.is_open = False
@@ -206,9 +210,9 @@ class RunSession:
 
 
 def begin(
-    store: Store, record: RunRecord, provenance: Provenance | None, *, sync: bool = False, detached: bool = False
+    store: Store, record: RunRecord, provenance: Provenance | None, *, sync: bool = False, shared: bool = False
 ) -> RunSession:
-    """Begin a new run; ``detached``: it outlives this process, as that of a shell script does."""
+    """Begin a new run; ``shared``: it outlives this process, and the commands after it go on with it."""
     live, failure = create_live(store.repository, record.id)
     if failure is not None:
         _log.warning(
@@ -218,7 +222,9 @@ def begin(
             record.id,
             live.folder,
         )
-    session = RunSession(store, live, record, Role.OWNER, is_new=True, sync=sync, detached=detached)
+    session = RunSession(
+        store, live, record, Role.OWNER, _open_journal(live, sync=sync, shared=shared), is_new=True
+    )
     start = {
         "name": record.name,
         "experiment": record.experiment,
@@ -235,7 +241,9 @@ def begin(
     return session
 
 
-def resume(store: Store, run_id: RunId, *, role: Role = Role.OWNER, sync: bool = False) -> RunSession:
+def resume(
+    store: Store, run_id: RunId, *, role: Role = Role.OWNER, sync: bool = False, shared: bool = False
+) -> RunSession:
     """Go on with a run: join it while others write to it, else open it again as owner or editor.
 
     Raises:
@@ -249,12 +257,19 @@ def resume(store: Store, run_id: RunId, *, role: Role = Role.OWNER, sync: bool =
     if stored.record.lifecycle == "deleted":
         raise RunStateError(f"run {run_id} is deleted", f"restore it first: gittrack restore {run_id[:8]}")
     if live is not None:
-        return RunSession(store, live, stored.record, Role.GUEST, sync=sync)
+        journal = _open_journal(live, sync=sync, shared=shared)
+        return RunSession(store, live, stored.record, Role.GUEST, journal)
     live, _ = create_live(store.repository, run_id)
-    session = RunSession(store, live, stored.record, role, sync=sync)
+    session = RunSession(store, live, stored.record, role, _open_journal(live, sync=sync, shared=shared))
     if role is Role.OWNER:
         session.journal.append_event("resume", {})
     return session
+
+
+def _open_journal(live: LiveRun, *, sync: bool, shared: bool) -> Journal | SharedJournal:
+    if shared:
+        return SharedJournal(live.folder, lambda: describe_writer(detached=True))
+    return Journal(live.folder, describe_writer, sync=sync)
 
 
 def to_scalar(key: str, value: Any) -> Scalar:

@@ -1,0 +1,94 @@
+"""The commands' table, and the one place that turns errors into a line, a hint and an exit code.
+
+Exit codes: 0 done, 1 it could not be done, 2 the command was typed wrong, 3 a defect of gittrack's,
+130 interrupted. `verify` exits with 1 when something is damaged; `exec` with the code of what it ran.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from typing import Annotated
+
+import typer
+
+from gittrack.cli import editing, reading, running, upkeep
+from gittrack.errors import GittrackError, InvalidValueError
+
+_BUG, _INTERRUPTED = 3, 130
+
+app = typer.Typer(
+    name="gittrack",
+    help="Track machine-learning runs in git: each run is a commit on a branch of its experiment.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+for commands in (upkeep, running, reading, editing):
+    commands.register(app)
+
+
+@app.callback()
+def options(
+    repo: Annotated[
+        str, typer.Option("--repo", "-C", help="Repository to use, a path or a gittrack: URL.", metavar="PATH")
+    ] = "",
+    version: Annotated[bool, typer.Option("--version", help="Print the version and exit.", is_eager=True)] = False,
+) -> None:
+    if version:
+        from gittrack import __version__
+
+        print(f"gittrack {__version__}")
+        raise typer.Exit
+    if repo:
+        from gittrack.tracking.settings import set_tracking_uri
+
+        set_tracking_uri(os.path.abspath(repo) if "://" not in repo and not repo.startswith("gittrack:") else repo)
+
+
+def run() -> None:
+    """Run the command line; never returns."""
+    logging.basicConfig(format="%(message)s", level=logging.WARNING, stream=sys.stderr)
+    sys.exit(_guarded())
+
+
+def _guarded() -> int:
+    try:
+        code = app(standalone_mode=True)
+    except GittrackError as error:
+        _print_error(error)
+        return 2 if isinstance(error, InvalidValueError) else 1
+    except KeyboardInterrupt:
+        return _INTERRUPTED
+    except BrokenPipeError:
+        return _close_pipe()
+    except OSError as error:
+        _print_error(GittrackError(f"{error.filename or 'the system'}: {error.strerror or error}"))
+        return 1
+    except Exception as error:
+        if os.environ.get("GITTRACK_DEBUG"):
+            raise
+        _print_error(
+            GittrackError(
+                f"gittrack has a defect: {type(error).__name__}: {error}",
+                "please report it; GITTRACK_DEBUG=1 shows where it happened",
+            )
+        )
+        return _BUG
+    return int(code or 0)
+
+
+def _print_error(error: GittrackError) -> None:
+    from gittrack.cli.output import paint_error
+
+    print(paint_error("error: ") + error.message, file=sys.stderr)
+    if error.hint:
+        print(f"hint: {error.hint}", file=sys.stderr)
+
+
+def _close_pipe() -> int:
+    """The reader of our output went away, as ``head`` does: no error. Python must not flush into it again."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return 0

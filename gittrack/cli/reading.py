@@ -1,0 +1,302 @@
+"""Commands that read: ls, show, experiments, artifacts."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from gittrack.cli import output
+
+if TYPE_CHECKING:
+    from gittrack.schema.records import Artifact, RunRecord
+    from gittrack.store.store import Store, StoredRun
+
+_Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+_Run = Annotated[str, typer.Argument(help="Run: id or its beginning, name, commit, <experiment>~N, @last.")]
+_METRICS_SHOWN = 6
+_PARAMS_SHOWN = 6
+
+artifacts_app = typer.Typer(help="List and fetch a run's files.", no_args_is_help=True, rich_markup_mode=None)
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands to the table."""
+    app.command("ls")(list_runs)
+    app.command("show")(show_run)
+    app.command("experiments")(list_experiments)
+    app.add_typer(artifacts_app, name="artifacts")
+
+
+def list_runs(
+    experiment: Annotated[str, typer.Argument(help="Only runs of this experiment.")] = "",
+    limit: Annotated[
+        int, typer.Option("--limit", "-n", help="At most so many, the newest; 0 for all.", min=0)
+    ] = 0,
+    deleted: Annotated[bool, typer.Option("--deleted", help="Show deleted runs instead.")] = False,
+    as_json: _Json = False,
+) -> None:
+    """List runs, newest first."""
+    store = open_reading()
+    wanted = _experiment_id(store, experiment) if experiment else None
+    listing = store.list_runs(wanted)
+    for problem in listing.problems:
+        output.note(f"warning: {problem}")
+    lifecycle = "deleted" if deleted else "active"
+    runs = [stored for stored in listing.runs if stored.record.lifecycle == lifecycle]
+    runs = runs[:limit] if limit else runs
+    if as_json:
+        output.print_json([_run_json(stored) for stored in runs])
+        return
+    columns, rows = _run_table(runs)
+    output.print_table(columns, rows, "no runs yet: log one with gittrack.log(…) or gittrack exec -- CMD")
+
+
+def show_run(
+    run: _Run,
+    history: Annotated[str, typer.Option("--metric", "-m", help="Print this metric's whole history.")] = "",
+    as_json: _Json = False,
+) -> None:
+    """Show one run: what it was, what it logged, how it was made."""
+    store = open_reading()
+    stored = store.resolve(run)
+    if history:
+        _show_history(store, stored, history, as_json)
+        return
+    artifacts = store.list_artifacts(stored)
+    if as_json:
+        files = [_artifact_json(artifact) for artifact in artifacts]
+        output.print_json({**_run_json(stored), "artifacts": files})
+        return
+    output.show(_page_of(stored, artifacts))
+
+
+def list_experiments(
+    everything: Annotated[bool, typer.Option("--all", "-a", help="Show deleted ones too.")] = False,
+    as_json: _Json = False,
+) -> None:
+    """List experiments with how many runs each has."""
+    from gittrack.store import experiments
+
+    store = open_reading()
+    records = experiments.list_experiments(store.repository)
+    shown = [record for record in records if everything or record.lifecycle == "active"]
+    counts: dict[str, int] = {}
+    for stored in store.list_runs().runs:
+        if stored.record.lifecycle == "active":
+            counts[stored.record.experiment_id] = counts.get(stored.record.experiment_id, 0) + 1
+    if as_json:
+        output.print_json([{**asdict(record), "runs": counts.get(record.id, 0)} for record in shown])
+        return
+    rows = [
+        (
+            record.name,
+            counts.get(record.id, 0),
+            record.id,
+            record.lifecycle,
+            output.format_moment(record.updated_at),
+        )
+        for record in shown
+    ]
+    output.print_table(("name", "runs", "id", "state", "changed"), rows)
+
+
+@artifacts_app.command("ls")
+def list_artifacts(run: _Run, as_json: _Json = False) -> None:
+    """List a run's files."""
+    store = open_reading()
+    artifacts = store.list_artifacts(store.resolve(run))
+    if as_json:
+        output.print_json([_artifact_json(artifact) for artifact in artifacts])
+        return
+    rows = [
+        (artifact.path, output.format_size(artifact.size_bytes), artifact.oid[:12], _kept(artifact))
+        for artifact in artifacts
+    ]
+    output.print_table(("path", "size", "sha256", "kept"), rows, "the run has no artifacts")
+
+
+@artifacts_app.command("get")
+def get_artifacts(
+    run: _Run,
+    path: Annotated[str, typer.Argument(help="File or folder; all of them where none is given.")] = "",
+    to: Annotated[str, typer.Option("--to", "-o", help="Folder to write to; '-' prints one file.")] = ".",
+) -> None:
+    """Write a run's files here; each is checked against its hash."""
+    from gittrack.tracking.artifacts import check_out, find_artifacts
+
+    store = open_reading()
+    stored = store.resolve(run)
+    artifacts = find_artifacts(store, stored, path.strip("/") or None)
+    if to == "-":
+        _print_artifact(store, stored, artifacts, path)
+        return
+    for place in check_out(store, stored, artifacts, to):
+        print(place)
+
+
+def open_reading() -> Store:
+    """The store to read: dead runs are committed first, as every command does.
+
+    Raises:
+        RepositoryError: there is no repository.
+    """
+    from gittrack.errors import RepositoryError
+    from gittrack.store.store import Store
+    from gittrack.tracking.settings import find_repository
+
+    repository = find_repository()
+    if repository is None:
+        raise RepositoryError("no git repository here", "go into one, or name it: gittrack -C PATH …")
+    store = Store(repository)
+    for run_id in store.recover():
+        output.note(f"recovered run {run_id}: its process ended without finishing it")
+    return store
+
+
+def _experiment_id(store: Store, name: str) -> str:
+    from gittrack.errors import NotFoundError
+    from gittrack.store import experiments
+
+    found = experiments.find_experiment(store.repository, name=name) or experiments.find_experiment(
+        store.repository, by_id=name
+    )
+    if found is None:
+        raise NotFoundError(f"no experiment is called {name!r}", "list them: gittrack experiments")
+    return found.id
+
+
+def _run_table(runs: list[StoredRun]) -> tuple[list[str], list[list[Any]]]:
+    """Columns and rows: the metrics most runs have, and the params that differ."""
+    metrics = _common_keys([stored.record.metrics for stored in runs], _METRICS_SHOWN)
+    params = _differing_params([stored.record for stored in runs])
+    several = len({stored.record.experiment_id for stored in runs}) > 1
+    columns = ["run", "name", *(["experiment"] if several else []), "status", *metrics, *params, "started", "took"]
+    rows = []
+    for stored in runs:
+        record = stored.record
+        row: list[Any] = [record.id if not output.is_terminal() else record.id[:8], record.name]
+        row += [record.experiment] if several else []
+        row.append(record.status)
+        row += [record.metrics[key].last if key in record.metrics else None for key in metrics]
+        row += [record.params.get(key) for key in params]
+        row += [
+            output.format_moment(record.started_at),
+            output.format_duration(record.started_at, record.ended_at),
+        ]
+        rows.append(row)
+    return columns, rows
+
+
+def _common_keys(mappings: list[Any], limit: int) -> list[str]:
+    counts: dict[str, int] = {}
+    for mapping in mappings:
+        for key in mapping:
+            if not key.startswith("system/"):
+                counts[key] = counts.get(key, 0) + 1
+    chosen = sorted(counts, key=lambda key: -counts[key])
+    return chosen if not output.is_terminal() else chosen[:limit]
+
+
+def _differing_params(records: list[RunRecord]) -> list[str]:
+    """Params that not all runs have with one value; all of them for a single run or a pipe."""
+    keys = dict.fromkeys(key for record in records for key in record.params)
+    if len(records) < 2 or not output.is_terminal():
+        return list(keys) if not output.is_terminal() else list(keys)[:_PARAMS_SHOWN]
+    absent = object()
+    differing = [key for key in keys if len({repr(record.params.get(key, absent)) for record in records}) > 1]
+    return differing[:_PARAMS_SHOWN]
+
+
+def _run_json(stored: StoredRun) -> dict[str, Any]:
+    from gittrack.schema.codec import format_time
+
+    record = stored.record
+    fields = asdict(record)
+    fields |= fields.pop("extra")
+    fields["started_at"] = format_time(record.started_at)
+    fields["ended_at"] = format_time(record.ended_at) if record.ended_at is not None else None
+    fields["commit"] = stored.commit.id if stored.commit else None
+    fields["live"] = stored.is_live
+    return fields
+
+
+def _page_of(stored: StoredRun, artifacts: list[Artifact]) -> str:
+    record, source = stored.record, stored.record.source
+    head = [
+        ("id", record.id),
+        ("experiment", record.experiment),
+        ("status", record.status + (" (deleted)" if record.lifecycle == "deleted" else "")),
+        ("started", output.format_moment(record.started_at)),
+        ("took", output.format_duration(record.started_at, record.ended_at)),
+        ("by", f"{record.user} on {record.host}" if record.user else ""),
+        ("parent", record.parent),
+        ("revision", record.revision if record.revision > 1 else None),
+        ("commit", stored.commit.id[:12] if stored.commit else "(running: not committed yet)"),
+    ]
+    parts = [output.paint(output.format_cell(record.name), "1") + "\n", output.print_fields("", head)]
+    if record.note:
+        parts.append("\n" + "".join(f"  {output.format_cell(line)}\n" for line in record.note.splitlines()))
+    parts.append(output.print_fields("params", list(record.params.items())))
+    parts.append(output.print_fields("metrics", [(key, _summary(found)) for key, found in record.metrics.items()]))
+    parts.append(output.print_fields("tags", list(record.tags.items())))
+    parts.append(
+        output.print_fields("artifacts", [(item.path, output.format_size(item.size_bytes)) for item in artifacts])
+    )
+    parts.append(
+        output.print_fields("data", [(data.name, f"{data.context} {data.digest}") for data in record.inputs])
+    )
+    if source is not None:
+        place = f"{source.commit[:12]}{' + changes' if source.dirty else ''}" if source.commit else ""
+        made = [("script", source.name), ("command", source.command), ("code", place), ("branch", source.branch)]
+        made += [("remote", source.remote), ("python", source.python), ("platform", source.platform)]
+        parts.append(output.print_fields("made by", made))
+    if record.error:
+        parts.append(
+            output.paint("error", "31")
+            + "\n"
+            + "".join(f"  {output.format_cell(line)}\n" for line in record.error.splitlines())
+        )
+    return "\n".join(part for part in parts if part)
+
+
+def _summary(summary: Any) -> str:
+    last, low, high = (output.format_cell(value) for value in (summary.last, summary.min, summary.max))
+    if summary.count == 1:
+        return last
+    return f"{last}  (step {summary.last_step}; min {low}, max {high}, {summary.count} points)"
+
+
+def _show_history(store: Store, stored: StoredRun, key: str, as_json: bool) -> None:
+    from gittrack.errors import NotFoundError
+
+    if key not in stored.record.metrics:
+        known = ", ".join(stored.record.metrics) or "none"
+        raise NotFoundError(f"run {stored.record.id[:8]} has no metric {key!r}", f"it has: {known}")
+    points = list(store.read_history(stored, key))
+    if as_json:
+        output.print_json([point._asdict() for point in points])
+        return
+    output.print_table(("step", "timestamp", "value"), points)
+
+
+def _artifact_json(artifact: Artifact) -> dict[str, Any]:
+    fields = asdict(artifact)
+    fields["mode"] = f"{artifact.mode:o}"
+    return fields
+
+
+def _kept(artifact: Artifact) -> str:
+    return "link" if artifact.mode == 0o120000 else "git" if artifact.inline else "lfs"
+
+
+def _print_artifact(store: Store, stored: StoredRun, artifacts: list[Artifact], path: str) -> None:
+    from gittrack.errors import InvalidValueError
+
+    if len(artifacts) != 1:
+        raise InvalidValueError(f"{path or 'the run'!r} is no single file", "give the path of one")
+    for chunk in store.read_artifact(stored, artifacts[0]):
+        sys.stdout.buffer.write(chunk)
+    sys.stdout.buffer.flush()

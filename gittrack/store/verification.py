@@ -1,0 +1,170 @@
+"""Checking what is stored: every run against the schema, every pointer against its object.
+
+Says what is damaged and where a copy may be; changes nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+
+from gittrack.errors import ArtifactMissingError, DamagedError, GittrackError
+from gittrack.git.command import find_git, run_git
+from gittrack.git.objects import BLOB, LINK_MODE, TREE_MODE
+from gittrack.git.reading import ObjectReader
+from gittrack.git.repository import Repository
+from gittrack.schema.codec import EXPERIMENT_FILE, parse_experiment
+from gittrack.schema.messages import parse_experiment_trailers, parse_run_trailers
+from gittrack.schema.names import SCHEMA_FILE, check_artifact_path, metric_path, one_line
+from gittrack.schema.points import Point, Summary
+from gittrack.schema.records import MetricSummary, RunRecord
+from gittrack.store.artifacts import parse_pointer, read_object
+from gittrack.store.history import Revision, find_winners, list_branches
+from gittrack.store.trees import RunTree
+
+_BLOCK = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """Something that is not as it should be: where, what, whether it is lost here or damaged, and what to do."""
+
+    where: str
+    kind: str
+    message: str
+    hint: str = ""
+
+
+def verify(
+    repository: Repository, *, only_run: str | None = None, progress: Callable[[int, int], None] | None = None
+) -> tuple[int, list[Problem]]:
+    """Check every run (or one) and every experiment's record; returns how many runs, and what is wrong.
+
+    Args:
+        progress: told after each run how many are done, of how many.
+    """
+    problems = list(_verify_objects(repository))
+    try:
+        runs, experiments = find_winners(repository, list_branches(repository).values())
+    except GittrackError as error:
+        return 0, [*problems, Problem(repository.label, "damaged", error.message, error.hint)]
+    chosen = [revision for run_id, revision in runs.items() if only_run in (None, run_id)]
+    seen: dict[str, bool] = {}
+    with ObjectReader(repository) as reader:
+        for number, revision in enumerate(chosen, 1):
+            problems += _verify_run(repository, reader, revision, seen)
+            if progress is not None:
+                progress(number, len(chosen))
+        for revision in experiments.values() if only_run is None else ():
+            problems += _verify_experiment(reader, revision)
+    return len(chosen), problems
+
+
+def _verify_objects(repository: Repository) -> Iterator[Problem]:
+    """What git itself finds wrong with the objects that our branches lead to."""
+    if find_git() is None:
+        return
+    try:
+        tips = sorted(set(list_branches(repository).values()))
+        if tips:
+            run_git(repository.common_dir, "fsck", "--strict", "--no-dangling", "--no-progress", *tips)
+    except GittrackError as error:
+        stderr = getattr(error, "stderr", "") or error.message
+        for line in stderr.splitlines()[:20]:
+            yield Problem(repository.label, "damaged", one_line(line), "fetch it again from a remote: git fetch")
+
+
+def _verify_run(
+    repository: Repository, reader: ObjectReader, revision: Revision, seen: dict[str, bool]
+) -> Iterator[Problem]:
+    where = f"run {revision.id[:12]} (commit {revision.commit.id[:10]})"
+    tree = RunTree(repository, reader, revision.commit.tree, where)
+    try:
+        record = tree.read_record()
+        yield from _verify_claims(record, revision, where)
+        names = {entry.name for entry in reader.read_tree(revision.commit.tree)}
+        if SCHEMA_FILE.encode() not in names:
+            yield Problem(where, "damaged", f"it has no {SCHEMA_FILE}")
+        yield from _verify_metrics(tree, record, where)
+        yield from _verify_artifacts(repository, reader, tree, where, seen)
+    except GittrackError as error:
+        yield _problem(where, error)
+
+
+def _verify_claims(record: RunRecord, revision: Revision, where: str) -> Iterator[Problem]:
+    if parse_run_trailers(revision.commit.message) != (record.id, record.revision):
+        yield Problem(where, "damaged", f"its trailers and its record differ: the record is of run {record.id}")
+
+
+def _verify_metrics(tree: RunTree, record: RunRecord, where: str) -> Iterator[Problem]:
+    stored = set(tree.list_histories())
+    for key in sorted(stored - set(record.metrics)):
+        yield Problem(where, "damaged", f"the history of metric {one_line(key)!r} is in no summary")
+    for key, summary in record.metrics.items():
+        if key not in stored:
+            yield Problem(where, "damaged", f"metric {one_line(key)!r} has no history at {metric_path(key)}")
+            continue
+        try:
+            found = _summarise(tree, key)
+        except GittrackError as error:
+            yield _problem(f"{where} {metric_path(key)}", error)
+            continue
+        # of two points at one step and in one millisecond the file cannot tell which was the last
+        if repr(replace(found, last=summary.last)) != repr(summary):
+            yield Problem(where, "damaged", f"metric {one_line(key)!r}: its history and its summary differ")
+
+
+def _summarise(tree: RunTree, key: str) -> MetricSummary:
+    """The summary that a history gives, read in blocks."""
+    summary, block = Summary(), list[Point]()
+    for point in tree.read_history(key):
+        block.append(point)
+        if len(block) == _BLOCK:
+            _add(summary, block)
+            block = []
+    if block:
+        _add(summary, block)
+    return summary.freeze()
+
+
+def _add(summary: Summary, block: list[Point]) -> None:
+    steps, timestamps, values = zip(*block, strict=True)
+    summary.add(steps, [timestamp / 1000 for timestamp in timestamps], values)
+
+
+def _verify_artifacts(
+    repository: Repository, reader: ObjectReader, tree: RunTree, where: str, seen: dict[str, bool]
+) -> Iterator[Problem]:
+    """Check paths, and each pointer's object by its hash; an object that several runs share is read once."""
+    for path, (mode, object_id) in tree.list_files().items():
+        if not path.startswith("artifacts/") or mode in (LINK_MODE, TREE_MODE):
+            continue
+        shown = f"{where} {one_line(path)}"
+        try:
+            check_artifact_path(path.removeprefix("artifacts/"))
+            pointer = parse_pointer(reader.read_kind(object_id, BLOB))
+            if pointer is None or seen.get(pointer.oid):
+                continue
+            for _ in read_object(repository, path, pointer):
+                pass
+            seen[pointer.oid] = True
+        except GittrackError as error:
+            yield _problem(shown, error)
+
+
+def _verify_experiment(reader: ObjectReader, revision: Revision) -> Iterator[Problem]:
+    where = f"experiment {revision.id} (commit {revision.commit.id[:10]})"
+    try:
+        entry = reader.find_path(revision.commit.tree, EXPERIMENT_FILE)
+        if entry is None:
+            raise DamagedError(where, f"it has no {EXPERIMENT_FILE}")
+        record = parse_experiment(reader.read_kind(entry.id, BLOB), where)
+        if parse_experiment_trailers(revision.commit.message) != (record.id, record.revision):
+            yield Problem(where, "damaged", "its trailers and its record differ")
+    except GittrackError as error:
+        yield _problem(where, error)
+
+
+def _problem(where: str, error: GittrackError) -> Problem:
+    kind = "missing" if isinstance(error, ArtifactMissingError) else "damaged"
+    return Problem(where, kind, error.message.removeprefix(f"{where}: "), error.hint)

@@ -1,0 +1,62 @@
+"""What every new run begins with: its record, its id, and what made it."""
+
+from __future__ import annotations
+
+import logging
+import os
+import platform
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from gittrack.errors import GittrackError
+from gittrack.schema.names import RunId, check_name
+from gittrack.schema.records import RunRecord
+from gittrack.store.identity import login_name
+from gittrack.store.store import Store
+from gittrack.tracking import session, settings
+from gittrack.tracking.provenance import Provenance, read_provenance
+from gittrack.tracking.words import random_name
+
+_log = logging.getLogger("gittrack")
+
+
+def new_record(
+    store: Store, experiment_id: str | None, run_name: str | None, tags: Mapping[str, Any] | None = None
+) -> RunRecord:
+    """The record of a run that begins now.
+
+    Raises:
+        InvalidValueError: a name or tag is not taken. NotFoundError: no such experiment.
+    """
+    experiment = settings.current_experiment(store, experiment_id)
+    name = run_name or (tags or {}).get("mlflow.runName") or random_name()
+    for key, value in (tags or {}).items():
+        session.to_tag(key, value)
+    return RunRecord(
+        id=new_run_id(),
+        name=check_name("run", name),
+        experiment=experiment.made_as,
+        experiment_id=experiment.id,
+        status="RUNNING",
+        started_at=int(time.time() * 1000),
+        user=login_name(),
+        host=platform.node(),
+    )
+
+
+def new_run_id() -> RunId:
+    """A random run id: a version 4 UUID (RFC 9562) as 32 hex digits."""
+    raw = bytearray(os.urandom(16))
+    raw[6] = raw[6] & 0x0F | 0x40
+    raw[8] = raw[8] & 0x3F | 0x80
+    return RunId(raw.hex())
+
+
+def read_provenance_or_warn() -> Provenance | None:
+    """What makes a run that begins now; None, with a warning, where that cannot be told."""
+    try:
+        return read_provenance(os.getcwd())
+    except (GittrackError, OSError) as error:
+        _log.warning("gittrack cannot tell what made this run: %s", error)
+        return None
