@@ -33,8 +33,9 @@ for commands in (upkeep, running, reading, editing):
 @app.callback()
 def options(
     repo: Annotated[
-        str, typer.Option("--repo", "-C", help="Repository to use, a path or a gittrack: URL.", metavar="PATH")
-    ] = "",
+        str | None,
+        typer.Option("--repo", "-C", help="Repository to use, a path or a gittrack: URL.", metavar="PATH"),
+    ] = None,
     version: Annotated[bool, typer.Option("--version", help="Print the version and exit.", is_eager=True)] = False,
 ) -> None:
     if version:

@@ -31,7 +31,7 @@ def register(app: typer.Typer) -> None:
 
 
 def list_runs(
-    experiment: Annotated[str, typer.Argument(help="Only runs of this experiment.")] = "",
+    experiment: Annotated[str | None, typer.Argument(help="Only runs of this experiment.")] = None,
     limit: Annotated[
         int, typer.Option("--limit", "-n", help="At most so many, the newest; 0 for all.", min=0)
     ] = 0,
@@ -56,14 +56,16 @@ def list_runs(
 
 def show_run(
     run: _Run,
-    history: Annotated[str, typer.Option("--metric", "-m", help="Print this metric's whole history.")] = "",
+    history: Annotated[
+        str | None, typer.Option("--metric", "-m", help="Print this metric's whole history.")
+    ] = None,
     as_json: _Json = False,
 ) -> None:
     """Show one run: what it was, what it logged, how it was made."""
     store = open_reading()
     stored = store.resolve(run)
     if history:
-        _show_history(store, stored, history, as_json)
+        _show_history(store, stored, history, as_json=as_json)
         return
     artifacts = store.list_artifacts(stored)
     if as_json:
@@ -121,7 +123,7 @@ def list_artifacts(run: _Run, as_json: _Json = False) -> None:
 @artifacts_app.command("get")
 def get_artifacts(
     run: _Run,
-    path: Annotated[str, typer.Argument(help="File or folder; all of them where none is given.")] = "",
+    path: Annotated[str | None, typer.Argument(help="File or folder; all of them where none is given.")] = None,
     to: Annotated[str, typer.Option("--to", "-o", help="Folder to write to; '-' prints one file.")] = ".",
 ) -> None:
     """Write a run's files here; each is checked against its hash."""
@@ -129,9 +131,9 @@ def get_artifacts(
 
     store = open_reading()
     stored = store.resolve(run)
-    artifacts = find_artifacts(store, stored, path.strip("/") or None)
+    artifacts = find_artifacts(store, stored, (path or "").strip("/") or None)
     if to == "-":
-        _print_artifact(store, stored, artifacts, path)
+        _print_artifact(store, stored, artifacts, path or "")
         return
     for place in check_out(store, stored, artifacts, to):
         print(place)
@@ -269,7 +271,7 @@ def _summary(summary: Any) -> str:
     return f"{last}  (step {summary.last_step}; min {low}, max {high}, {summary.count} points)"
 
 
-def _show_history(store: Store, stored: StoredRun, key: str, as_json: bool) -> None:
+def _show_history(store: Store, stored: StoredRun, key: str, *, as_json: bool) -> None:
     from gittrack.errors import NotFoundError
 
     if key not in stored.record.metrics:

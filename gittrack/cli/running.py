@@ -17,10 +17,11 @@ if TYPE_CHECKING:
     from gittrack.tracking.active import ActiveRun
 
 _RunOption = Annotated[
-    str, typer.Option("--run", "-r", help="Run to log to: $GITTRACK_RUN_ID, or the only one that is started.")
+    str | None,
+    typer.Option("--run", "-r", help="Run to log to: $GITTRACK_RUN_ID, or the only one that is started."),
 ]
-_Experiment = Annotated[str, typer.Option("--experiment", "-e", help="Experiment; made where it is new.")]
-_Name = Annotated[str, typer.Option("--name", help="Name of the run.")]
+_Experiment = Annotated[str | None, typer.Option("--experiment", "-e", help="Experiment; made where it is new.")]
+_Name = Annotated[str | None, typer.Option("--name", help="Name of the run.")]
 _Tags = Annotated[
     list[str] | None, typer.Option("--tag", "-t", help="KEY=VALUE; may be repeated.", metavar="KEY=VALUE")
 ]
@@ -41,10 +42,10 @@ def register(app: typer.Typer) -> None:
 
 
 def start(
-    experiment: _Experiment = "",
-    name: _Name = "",
+    experiment: _Experiment = None,
+    name: _Name = None,
     tags: _Tags = None,
-    note: Annotated[str, typer.Option("--note", help="Note, Markdown.")] = "",
+    note: Annotated[str | None, typer.Option("--note", help="Note, Markdown.")] = None,
 ) -> None:
     """Start a run and print its id; log to it with `gittrack log`, end it with `gittrack finish`."""
     run = _begin(experiment, name, tags, note, shared=True)
@@ -57,7 +58,7 @@ def log_metric(
         list[str] | None, typer.Argument(help="KEY=NUMBER; read from stdin where there are none.")
     ] = None,
     step: _Step = None,
-    run: _RunOption = "",
+    run: _RunOption = None,
 ) -> None:
     """Log metric values.
 
@@ -78,7 +79,7 @@ def log_param(
     pairs: Annotated[
         list[str] | None, typer.Argument(help="KEY=VALUE; read from stdin where there are none.")
     ] = None,
-    run: _RunOption = "",
+    run: _RunOption = None,
 ) -> None:
     """Log params; numbers, true, false and null keep their type."""
     given = parse_pairs(pairs or [line for line in _stdin_lines() if line.strip()])
@@ -91,7 +92,7 @@ def log_tag(
     pairs: Annotated[
         list[str] | None, typer.Argument(help="KEY=VALUE; read from stdin where there are none.")
     ] = None,
-    run: _RunOption = "",
+    run: _RunOption = None,
 ) -> None:
     """Set tags."""
     given = parse_pairs(pairs or [line for line in _stdin_lines() if line.strip()])
@@ -102,8 +103,8 @@ def log_tag(
 @log_app.command("artifact")
 def log_artifact(
     paths: Annotated[list[str], typer.Argument(help="Files or folders.")],
-    to: Annotated[str, typer.Option("--to", help="Folder among the run's artifacts.")] = "",
-    run: _RunOption = "",
+    to: Annotated[str | None, typer.Option("--to", help="Folder among the run's artifacts.")] = None,
+    run: _RunOption = None,
 ) -> None:
     """Keep files with the run."""
     with _writing(run) as opened:
@@ -112,7 +113,7 @@ def log_artifact(
 
 
 def finish(
-    run: _RunOption = "",
+    run: _RunOption = None,
     status: Annotated[str, typer.Option("--status", help="FINISHED, FAILED or KILLED.")] = "FINISHED",
 ) -> None:
     """End a started run: it becomes a commit."""
@@ -133,10 +134,10 @@ def finish(
 
 def execute(
     command: Annotated[list[str], typer.Argument(help="The command, after --.", metavar="-- CMD [ARG]...")],
-    experiment: _Experiment = "",
-    name: _Name = "",
+    experiment: _Experiment = None,
+    name: _Name = None,
     tags: _Tags = None,
-    note: Annotated[str, typer.Option("--note", help="Note, Markdown.")] = "",
+    note: Annotated[str | None, typer.Option("--note", help="Note, Markdown.")] = None,
 ) -> None:
     """Run a command as a run: its output is kept as an artifact, its exit code is the run's status."""
     from gittrack.cli.executing import run_command
@@ -224,10 +225,10 @@ def _stdin_lines() -> Iterator[str]:
 
 
 def _begin(
-    experiment: str,
-    name: str,
+    experiment: str | None,
+    name: str | None,
     tags: list[str] | None,
-    note: str,
+    note: str | None,
     *,
     shared: bool,
     command: list[str] | None = None,
@@ -243,7 +244,7 @@ def _begin(
     store.recover()
     if experiment:
         settings.set_experiment(experiment)
-    record = replace(new_record(store, None, name or None), note=note)
+    record = replace(new_record(store, None, name or None), note=note or "")
     made = read_provenance_or_warn()
     if made is not None:
         words = command or ["gittrack", *sys.argv[1:]]
@@ -264,7 +265,7 @@ def _script_of(command: list[str] | None) -> str:
 
 
 @contextmanager
-def _writing(asked: str) -> Iterator[ActiveRun]:
+def _writing(asked: str | None) -> Iterator[ActiveRun]:
     """The run that a command logs to; one that has ended gets a revision with all that the command logs."""
     from gittrack.tracking.session import Role
 
@@ -276,7 +277,7 @@ def _writing(asked: str) -> Iterator[ActiveRun]:
             opened._session.finish()
 
 
-def _open_run(asked: str) -> ActiveRun:
+def _open_run(asked: str | None) -> ActiveRun:
     """The run that a command logs to.
 
     Raises:

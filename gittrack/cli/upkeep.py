@@ -60,7 +60,7 @@ def recover(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
 def verify(
-    run: Annotated[str, typer.Argument(help="Only this run.")] = "",
+    run: Annotated[str | None, typer.Argument(help="Only this run.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Check every run and every artifact; exits with 1 when something is damaged.
