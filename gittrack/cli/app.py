@@ -63,8 +63,6 @@ def _guarded() -> int:
         return 2 if isinstance(error, InvalidValueError) else 1
     except KeyboardInterrupt:
         return _INTERRUPTED
-    except BrokenPipeError:
-        return _close_pipe()
     except OSError as error:
         _print_error(GittrackError(f"{error.filename or 'the system'}: {error.strerror or error}"))
         return 1
@@ -87,9 +85,3 @@ def _print_error(error: GittrackError) -> None:
     print(paint_error("error: ") + error.message, file=sys.stderr)
     if error.hint:
         print(f"hint: {error.hint}", file=sys.stderr)
-
-
-def _close_pipe() -> int:
-    """The reader of our output went away, as ``head`` does: no error. Python must not flush into it again."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    return 0

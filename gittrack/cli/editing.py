@@ -42,10 +42,7 @@ def tag(
         raise InvalidValueError("no tag is given", "as in: gittrack tag RUN stage=candidate")
     store = open_reading()
     run_id = store.resolve(run).record.id
-    for key, value in parse_pairs(pairs or []).items():
-        Client().set_tag(run_id, key, value)
-    for key in remove_keys or []:
-        Client().delete_tag(run_id, key)
+    Client().edit_tags(run_id, parse_pairs(pairs or []), remove_keys or [])
 
 
 def set_note(

@@ -89,8 +89,13 @@ def show(text: str, *, page: bool = True) -> None:
     height = shutil.get_terminal_size().lines
     if page and is_terminal() and text.count("\n") >= height and _page(text):
         return
-    sys.stdout.write(text)
-    sys.stdout.flush()
+    try:
+        sys.stdout.write(text)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # the reader has seen enough, as `head` does: no error; Python must not flush into the pipe again
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise SystemExit(0) from None
 
 
 def format_cell(value: Any) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -26,6 +27,8 @@ _Tags = Annotated[
     list[str] | None, typer.Option("--tag", "-t", help="KEY=VALUE; may be repeated.", metavar="KEY=VALUE")
 ]
 _Step = Annotated[int | None, typer.Option("--step", "-s", help="Step; counts up where none is given.")]
+_INTEGER = re.compile(r"[-+]?(0|[1-9][0-9]{0,300})")
+_FLOAT = re.compile(r"[-+]?([0-9]+\.[0-9]*|\.[0-9]+|[0-9]+(?=[eE]))([eE][-+]?[0-9]+)?")
 _STDIN_HINT = "as in: gittrack log metric loss=0.3 --step 5"
 
 log_app = typer.Typer(help="Log to a started run.", no_args_is_help=True, rich_markup_mode=None)
@@ -167,15 +170,10 @@ def parse_value(text: str) -> Any:
     """A param as typed on a command line: numbers, true, false and null have their type, all else is text."""
     if text in ("true", "false", "null"):
         return {"true": True, "false": False, "null": None}[text]
-    for kind in (int, float):
-        try:
-            number = kind(text)
-        except ValueError:
-            continue
-        # 007, 1_000 and Infinity are names of things more often than numbers
-        if "_" not in text and (kind is float or str(number) == text.removeprefix("+")):
-            return number if any(char.isdigit() for char in text) else text
-    return text
+    # 007, 1_000, inf and nan are names of things more often than numbers
+    if _INTEGER.fullmatch(text):
+        return int(text)
+    return float(text) if _FLOAT.fullmatch(text) else text
 
 
 def _numbers(pairs: dict[str, str]) -> dict[str, float]:

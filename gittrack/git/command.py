@@ -43,6 +43,7 @@ def git_environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
         if kept in os.environ:
             environment[kept] = os.environ[kept]
     environment.update({"GIT_OPTIONAL_LOCKS": "0", "GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C"})
+    environment["GIT_NO_REPLACE_OBJECTS"] = "1"  # an id names the same bytes in every clone
     environment["GIT_NO_LAZY_FETCH"] = "1"
     environment.update(extra or {})
     return environment
@@ -61,7 +62,9 @@ def run_git(git_dir: str, *words: str, stdin: bytes = b"", cwd: str | None = Non
     return done.stdout
 
 
-def read_output(argv: Sequence[str], cwd: str, extra: Mapping[str, str] | None = None, *, stdin: bytes = b"") -> bytes:
+def read_output(
+    argv: Sequence[str], cwd: str, extra: Mapping[str, str] | None = None, *, stdin: bytes = b""
+) -> bytes:
     """What a git command prints; what it complains of is dropped.
 
     1.1 ms cheaper than `subprocess.run` with a timeout, which sleeps between its looks at the process.

@@ -6,6 +6,7 @@ Formats: gitformat-pack(5), git-commit-tree(1), `git mktree`. Ids are SHA-1, 40 
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import NewType
@@ -25,6 +26,10 @@ FILE_MODE, EXECUTABLE_MODE, LINK_MODE, TREE_MODE, GITLINK_MODE = (
     0o40000,
     0o160000,
 )
+
+_ID = re.compile(r"[0-9a-f]{40}")
+_TIME_MAX_S = 253_402_300_799  # year 9999; git calls what is negative, or far larger, a broken commit
+_NO_NAMES = frozenset([b"", b".", b"..", b".git"])  # what no tree may hold: they lead out of the folder
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +57,8 @@ class Signature:
     def encode(self) -> bytes:
         sign, minutes = ("-" if self.offset_min < 0 else "+"), abs(self.offset_min)
         zone = f"{sign}{minutes // 60:02d}{minutes % 60:02d}"
-        return f"{_plain(self.name)} <{_plain(self.email)}> {self.time_s} {zone}".encode()
+        time_s = min(max(self.time_s, 0), _TIME_MAX_S)
+        return f"{_plain(self.name)} <{_plain(self.email)}> {time_s} {zone}".encode()
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +119,8 @@ class ObjectSet:
     def add_files(self, files: dict[str, tuple[int, ObjectId]]) -> ObjectId:
         """Add the trees that hold files by their paths, '/' between the parts; returns the top's id.
 
+        Paths are as `ObjectReader.walk_tree` gives them: what is no UTF-8 in a name stands as lone surrogates.
+
         An entry's mode may be `TREE_MODE`: then the id is that of a tree, taken as it is.
         """
         below: dict[str, dict[str, tuple[int, ObjectId]]] = {}
@@ -122,9 +130,9 @@ class ObjectSet:
             if slash:
                 below.setdefault(first, {})[rest] = entry
             else:
-                entries.append(TreeEntry(entry[0], first.encode(), entry[1]))
+                entries.append(TreeEntry(entry[0], _encode_name(first), entry[1]))
         for name, inner in below.items():
-            entries.append(TreeEntry(TREE_MODE, name.encode(), self.add_files(inner)))
+            entries.append(TreeEntry(TREE_MODE, _encode_name(name), self.add_files(inner)))
         return self.add_tree(entries)
 
     def add_commit(
@@ -167,8 +175,10 @@ def parse_tree(data: bytes, where: str) -> list[TreeEntry]:
             end = data.index(b"\0", space)
             if end + 21 > len(data):
                 raise ValueError
-            object_id = ObjectId(data[end + 1 : end + 21].hex())
-            entries.append(TreeEntry(int(data[at:space], 8), data[space + 1 : end], object_id))
+            object_id, name = ObjectId(data[end + 1 : end + 21].hex()), data[space + 1 : end]
+            if name in _NO_NAMES or b"/" in name:
+                raise DamagedError(where, f"its tree holds the name {name!r}, which leads out of it")
+            entries.append(TreeEntry(int(data[at:space], 8), name, object_id))
             at = end + 21
     except ValueError as error:
         raise DamagedError(where, "its tree cannot be read") from error
@@ -182,7 +192,7 @@ def parse_commit(object_id: ObjectId, data: bytes) -> Commit:
         DamagedError: they are no commit.
     """
     head, _, message = data.partition(b"\n\n")
-    tree, parents, author, committed_at_s = "", [], "", 0
+    tree, parents, author, committed_at_s, encoding = "", [], b"", 0, "utf-8"
     try:
         for line in head.split(b"\n"):
             key, _, value = line.partition(b" ")
@@ -191,16 +201,28 @@ def parse_commit(object_id: ObjectId, data: bytes) -> Commit:
             elif key == b"parent":
                 parents.append(ObjectId(value.decode("ascii")))
             elif key == b"author":
-                author = value.rpartition(b">")[0].decode(errors="replace") + ">"
+                author = value.rpartition(b">")[0] + b">"
             elif key == b"committer":
                 committed_at_s = int(value.rpartition(b"> ")[2].split(b" ")[0])
+            elif key == b"encoding":
+                encoding = value.decode("ascii")
     except ValueError as error:
         raise DamagedError(f"commit {object_id}", "its header cannot be read") from error
-    if len(tree) != 40:
-        raise DamagedError(f"commit {object_id}", "it names no tree")
-    return Commit(
-        object_id, ObjectId(tree), tuple(parents), author, committed_at_s, message.decode(errors="replace")
-    )
+    if not all(_ID.fullmatch(named) for named in (tree, *parents)):
+        raise DamagedError(f"commit {object_id}", "it names no tree, or a parent that is no id")
+    author_text, text = _decode(author, encoding), _decode(message, encoding)
+    return Commit(object_id, ObjectId(tree), tuple(parents), author_text, committed_at_s, text)
+
+
+def _decode(data: bytes, encoding: str) -> str:
+    try:
+        return data.decode(encoding, errors="replace")
+    except (LookupError, ValueError):  # an encoding that Python does not know
+        return data.decode(errors="replace")
+
+
+def _encode_name(name: str) -> bytes:
+    return name.encode("utf-8", "surrogateescape")
 
 
 def _plain(text: str) -> str:

@@ -58,9 +58,9 @@ def write_pack(repository: Repository, objects: ObjectSet) -> KeptPack:
         for suffix, content in ((".pack", pack), (".idx", index)):
             placed.append(temporary + suffix)
             _write_durably(temporary + suffix, content)
-        _write_keep(target + ".keep")
-        placed.append(target + ".keep")
-        for suffix in (".pack", ".idx"):
+        placed.append(temporary + ".keep")
+        _write_keep(temporary + ".keep")
+        for suffix in (".keep", ".pack", ".idx"):
             os.rename(temporary + suffix, target + suffix)
             placed.append(target + suffix)
         fsync_folder(os.path.dirname(target))

@@ -6,6 +6,9 @@ there is no git program, everything goes through dulwich. Sizes are capped: a sm
 
 from __future__ import annotations
 
+import heapq
+import os
+import re
 import subprocess
 import threading
 from collections.abc import Iterable, Iterator, Sequence
@@ -13,8 +16,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from gittrack.errors import DamagedError, NotFoundError, RepositoryError
 from gittrack.git.command import find_git, git_argv, git_environment
 from gittrack.git.objects import (
+    BLOB,
     COMMIT,
-    KIND_NUMBERS,
     TREE,
     Commit,
     ObjectId,
@@ -24,6 +27,8 @@ from gittrack.git.objects import (
 )
 from gittrack.git.repository import Repository
 
+_BATCH_HEADER = re.compile(rb"[0-9a-f]{40} (commit|tree|blob|tag) ([0-9]+)\n")
+_PIPE_BYTES = 4096  # the least that a pipe holds
 _COMMIT_FORMAT = "%T%n%P%n%an <%ae>%n%ct%n%B%x00"
 PARSED_BYTES_MAX = 16 << 20  # a file that is parsed, or a commit; a record is some kilobytes
 
@@ -91,7 +96,8 @@ class ObjectReader:
                 if not entry.is_tree:
                     return None
                 tree = entry.id
-            entry = next((found for found in self.read_tree(tree) if found.name == part.encode()), None)
+            name = part.encode("utf-8", "surrogateescape")
+            entry = next((found for found in self.read_tree(tree) if found.name == name), None)
             if entry is None:
                 return None
         return entry
@@ -119,7 +125,7 @@ def walk_commits(repository: Repository, tips: Iterable[ObjectId], *, grep: str 
     With ``grep`` only the commits that have that fixed text in their message.
 
     Raises:
-        RepositoryError: git could not walk (a damaged or shallow-cut history).
+        RepositoryError: the history is damaged, or cut otherwise than by a shallow clone.
     """
     wanted = sorted(set(tips))
     if not wanted:
@@ -127,13 +133,16 @@ def walk_commits(repository: Repository, tips: Iterable[ObjectId], *, grep: str 
     if find_git():
         yield from _walk_by_git(repository, wanted, grep)
     else:
-        yield from _walk_by_dulwich(repository, wanted, grep)
+        try:
+            yield from _walk_by_dulwich(repository, wanted, grep)
+        except NotFoundError as error:
+            raise _broken_history(repository) from error
 
 
 def read_blobs(repository: Repository, specs: Sequence[str]) -> Iterator[bytes | None]:
     """The blobs that ``<commit or tree>:<path>`` or ids name, in order; None where there is none.
 
-    A blob over `PARSED_BYTES_MAX` bytes counts as not there.
+    A blob over `PARSED_BYTES_MAX` bytes counts as not there. Paths are as `ObjectReader.walk_tree` gives them.
     """
     if not specs:
         return
@@ -160,10 +169,7 @@ def _walk_by_git(repository: Repository, tips: list[ObjectId], grep: str) -> Ite
             if len(buffer) > PARSED_BYTES_MAX:
                 raise DamagedError(repository.label, "a commit is larger than 16 MiB")
         if process.wait():
-            raise RepositoryError(
-                f"the history of {repository.label} cannot be walked to its end",
-                "see what is missing: git fsck",
-            )
+            raise _broken_history(repository)
 
 
 def _parse_listed(record: bytes) -> Commit:
@@ -182,29 +188,55 @@ def _parse_listed(record: bytes) -> Commit:
 
 
 def _walk_by_dulwich(repository: Repository, tips: list[ObjectId], grep: str) -> Iterator[Commit]:
+    """By date, as git does: the newest of the commits that are known but not yet told comes next."""
+    shallow = _read_shallow(repository)
     with ObjectReader(repository) as reader:
-        pending, seen = list(tips), set(tips)
+        seen, pending = set(tips), [_by_date(reader.read_commit(tip)) for tip in tips]
+        heapq.heapify(pending)
         while pending:
-            commit = reader.read_commit(pending.pop())
+            *_, commit = heapq.heappop(pending)
             if grep in commit.message:
                 yield commit
+            if commit.id in shallow:
+                continue
             for parent in commit.parents:
                 if parent not in seen:
                     seen.add(parent)
-                    pending.append(parent)
+                    heapq.heappush(pending, _by_date(reader.read_commit(parent)))
+
+
+def _by_date(commit: Commit) -> tuple[int, str, Commit]:
+    return -commit.committed_at_s, commit.id, commit
+
+
+def _read_shallow(repository: Repository) -> set[str]:
+    """The commits whose parents a shallow clone left behind: gitrepository-layout(5), "shallow"."""
+    try:
+        with open(os.path.join(repository.common_dir, "shallow"), encoding="ascii") as file:
+            return set(file.read().split())
+    except (OSError, UnicodeDecodeError):
+        return set()
+
+
+def _broken_history(repository: Repository) -> RepositoryError:
+    return RepositoryError(
+        f"the history of {repository.label} cannot be walked to its end", "see what is missing: git fsck"
+    )
 
 
 def _blobs_by_git(repository: Repository, specs: Sequence[str]) -> Iterator[bytes | None]:
     argv = git_argv(repository.common_dir, "cat-file", "--batch", "--buffer")
     with _started(argv) as process:
         assert process.stdout is not None
-        _feed(process, "".join(f"{spec}\n" for spec in specs))
+        # a line is a question: what would be two lines is asked as nothing
+        _feed(process, "".join("\n" if "\n" in spec else f"{spec}\n" for spec in specs))
         out = process.stdout
         for _ in specs:
-            header = out.readline().split()
-            if len(header) != 3 or header[1] not in KIND_NUMBERS:
-                if not header:
-                    raise RepositoryError(f"git stopped while reading {repository.label}", "see: git fsck")
+            line = out.readline()
+            if not line:
+                raise RepositoryError(f"git stopped while reading {repository.label}", "see: git fsck")
+            header = _BATCH_HEADER.fullmatch(line)
+            if header is None:  # "<question> missing", and the question may hold anything
                 yield None
                 continue
             size = int(header[2])
@@ -213,6 +245,8 @@ def _blobs_by_git(repository: Repository, specs: Sequence[str]) -> Iterator[byte
                 yield None
                 continue
             content = out.read(size + 1)[:size]
+            if len(content) < size:
+                raise RepositoryError(f"git stopped while reading {repository.label}", "see: git fsck")
             yield content if header[1] == b"blob" else None
 
 
@@ -236,7 +270,7 @@ def _blob_by_dulwich(reader: ObjectReader, spec: str) -> bytes | None:
             return None
         object_id = entry.id
     kind, data = reader.read(object_id)
-    return data if kind == 3 and len(data) <= PARSED_BYTES_MAX else None
+    return data if kind == BLOB and len(data) <= PARSED_BYTES_MAX else None
 
 
 def _started(argv: list[str]) -> subprocess.Popen[bytes]:
@@ -257,12 +291,13 @@ def _feed(process: subprocess.Popen[bytes], text: str) -> None:
 
     def write() -> None:
         try:
-            stdin.write(text.encode())
+            stdin.write(data)
             stdin.close()
         except (OSError, ValueError):
             pass  # git ended early: its answer, or its exit code, says so
 
-    if len(text) <= 32 << 10:  # fits the pipe
+    data = text.encode("utf-8", "surrogateescape")
+    if len(data) <= _PIPE_BYTES:
         write()
     else:
         threading.Thread(target=write, daemon=True).start()

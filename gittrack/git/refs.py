@@ -2,7 +2,7 @@
 
 One flock per repository makes our own writers wait instead of colliding; git's own ``<ref>.lock`` is
 the guard against everybody else. A writer that is killed between the two leaves a ``.lock``
-that would block the branch for ever: it is removed only when our own note of the dead writer names it.
+that would block the branch for ever: it is removed only when our own note of the dead writer tells it.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ import json
 import os
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, NamedTuple
 
-from gittrack.errors import BusyError, RepositoryError
+from gittrack.errors import BusyError, DamagedError, RepositoryError
 from gittrack.git.command import find_git, run_git
 from gittrack.git.objects import ObjectId
 from gittrack.git.packs import fsync_folder, sweep_leftovers
@@ -26,18 +26,32 @@ from gittrack.git.repository import Repository
 _WAIT_S = 30.0  # eight writers of 4 ms each finish long before this
 _HEAL_AFTER_S = 0.2  # git itself holds a ref's lock for a few milliseconds
 _REF_WAIT_S = 5.0
+_NOTE_BYTES = 1024
 _SYMBOLIC_STEPS_MAX = 5  # as git
 _REF_BYTES_MAX = 4096
 _ID = re.compile(rb"[0-9a-f]{40}")
+_held: set[int] = set()  # descriptors of the locks that this process holds
+
+
+class _Crash(NamedTuple):
+    """What the writer noted that died before us: the ref, its new value, when (``noted_at_ns``), and when we came.
+
+    Times are in nanoseconds, by the file system's own clock.
+    """
+
+    ref: str
+    new: str
+    noted_at_ns: int
+    found_at_ns: int
 
 
 class WriteLock:
     """The held write lock of one repository; what `write_lock` yields."""
 
-    def __init__(self, repository: Repository, descriptor: int, crashed_ref: str | None) -> None:
+    def __init__(self, repository: Repository, descriptor: int, crash: _Crash | None) -> None:
         self.repository = repository
         self._descriptor = descriptor
-        self._crashed_ref = crashed_ref
+        self._crash = crash
 
     def move_ref(self, name: str, new: ObjectId, old: ObjectId | None) -> bool:
         """Move a full ref name from ``old`` to ``new``, or create it where ``old`` is None; durable when True.
@@ -46,77 +60,97 @@ class WriteLock:
 
         Raises:
             BusyError: somebody else holds the ref's lock for too long.
-            RepositoryError: the ref is symbolic, or another ref is in its way.
+            RepositoryError: the ref is symbolic, or another ref is in its way. DamagedError: its file holds no id.
         """
         container = _container(self.repository)
-        ref = os.fsencode(name)
-        raw = container.read_ref(ref)
-        if raw is not None and raw.startswith(b"ref:"):
-            raise RepositoryError(f"{name} is a symbolic ref; gittrack writes through none")
-        self._note(name)
+        if old is None:
+            _make_way(self.repository, name, container)
+            moved = self._swap(name, new, lambda ref: container.add_if_new(ref, new.encode()))
+        else:
+            expected = old.encode()
+            moved = self._swap(name, new, lambda ref: container.set_if_equals(ref, expected, new.encode()))
+        if moved:
+            self._fsync_ref_folders(name)
+        return moved
+
+    def delete_ref(self, name: str, old: ObjectId) -> bool:
+        """Remove a ref that is at ``old``; False when it is not. Raises as `move_ref`."""
+        container = _container(self.repository)
+        gone = self._swap(name, "", lambda ref: container.remove_if_equals(ref, old.encode()))
+        if gone:
+            self._fsync_ref_folders(name)
+        return gone
+
+    def heal(self) -> None:
+        """Remove the ref lock that a dead writer left, if one did."""
+        if self._crash is not None:
+            self._heal(self._crash.ref)
+
+    def _swap(self, name: str, new: str, swap: Callable[[bytes], bool]) -> bool:
+        """Let dulwich change a ref under git's own lock of it; waits while somebody else holds that."""
+        _refuse_odd_file(self.repository, name)
+        self._note(name, new)
         deadline = time.monotonic() + _REF_WAIT_S
         while True:
             try:
-                if old is None:
-                    moved = container.add_if_new(ref, new.encode())
-                else:
-                    moved = container.set_if_equals(ref, old.encode(), new.encode())
-                break
-            except _locked_error():
+                return bool(swap(os.fsencode(name)))
+            except _locked_error() as error:
                 self._heal(name)
                 if time.monotonic() > deadline:
-                    path = os.path.join(self.repository.common_dir, name + ".lock")
+                    self._note("")  # it is not ours: the next writer must not take it for what we left
                     raise BusyError(
-                        f"{name} is locked by another program", f"if none is running, remove {path}"
+                        f"{name} is locked by another program",
+                        f"if none is running, remove {os.fsdecode(error.args[1])}",
                     ) from None
                 time.sleep(0.02)
             except FileNotFoundError:
                 if time.monotonic() > deadline:  # git pack-refs took the folder away meanwhile: try again
                     raise
             except (NotADirectoryError, IsADirectoryError) as error:
-                raise RepositoryError(
-                    f"{name} cannot be made: another branch is in its way", "rename that branch"
-                ) from error
-        if moved:
-            self._fsync_ref_folders(name)
-        return bool(moved)
+                raise _in_its_way(name) from error
 
-    def delete_ref(self, name: str, old: ObjectId) -> bool:
-        """Remove a ref that is at ``old``; False when it is not."""
-        self._note(name)
-        return bool(_container(self.repository).remove_if_equals(os.fsencode(name), old.encode()))
-
-    def heal(self) -> None:
-        """Remove the ref lock that a dead writer left, if one did."""
-        if self._crashed_ref:
-            self._heal(self._crashed_ref)
-
-    def _note(self, ref: str) -> None:
-        """Write down which ref is about to be locked, for whoever finds us dead."""
-        os.pwrite(self._descriptor, json.dumps({"pid": os.getpid(), "ref": ref}).encode().ljust(1024), 0)
+    def _note(self, ref: str, new: str = "") -> None:
+        """Write down which ref is about to be locked, and its new value, for whoever finds us dead."""
+        note = json.dumps({"pid": os.getpid(), "ref": ref, "new": new})
+        os.pwrite(self._descriptor, note.encode().ljust(_NOTE_BYTES), 0)
 
     def _heal(self, name: str) -> None:
-        """Remove the ref's lock file when the writer that died before us left it."""
-        if self._crashed_ref != name:
+        """Remove the ref's lock file when the writer that died before us left it.
+
+        Such a file holds the value that was noted, or its beginning, and was made after the note and before we
+        came. What differs, or changes while we look, is another program's.
+        """
+        crash = self._crash
+        if crash is None or crash.ref != name:
             return
+        self._crash = None
         path = os.path.join(self.repository.common_dir, name + ".lock")
         try:
             before = os.stat(path)
+            if not crash.noted_at_ns <= before.st_mtime_ns <= crash.found_at_ns:
+                return
+            if not f"{crash.new}\n".encode().startswith(_read_start(path)):
+                return
             time.sleep(_HEAL_AFTER_S)
             after = os.stat(path)
             if (before.st_ino, before.st_mtime_ns) == (after.st_ino, after.st_mtime_ns):
                 os.unlink(path)
         except FileNotFoundError:
             pass
-        self._crashed_ref = None
 
     def _fsync_ref_folders(self, name: str) -> None:
+        """Make the ref's name durable, and that of its folder, up to what git init made.
+
+        Where git pack-refs took the folder away meanwhile, the ref stands in a file of the common dir.
+        """
         folder = os.path.dirname(os.path.join(self.repository.common_dir, name))
-        fsync_folder(folder)
-        # a folder that was just made must be durable in its parent, up to what git init made
-        above = os.path.dirname(folder)
-        if not os.path.samefile(above, self.repository.common_dir):
-            fsync_folder(above)
+        for place in (folder, os.path.dirname(folder), self.repository.common_dir):
+            try:
+                fsync_folder(place)
+            except FileNotFoundError:
+                continue
+            if place != folder:
+                return
 
 
 @contextmanager
@@ -131,15 +165,14 @@ def write_lock(repository: Repository, wait_s: float = _WAIT_S) -> Iterator[Writ
     descriptor = os.open(os.path.join(repository.state_dir, "lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
     try:
         _flock(descriptor, repository, wait_s)
-        crashed_ref = _read_note(descriptor)
-        if crashed_ref is not None:
+        _held.add(descriptor)
+        crash = _read_note(descriptor)
+        if crash is not None:
             sweep_leftovers(repository)
-        lock = WriteLock(repository, descriptor, crashed_ref)
-        lock._note("")
-        yield lock
+        yield WriteLock(repository, descriptor, crash)
         os.ftruncate(descriptor, 0)
     finally:
-        os.close(descriptor)
+        _release(descriptor)
 
 
 def heal_after_crash(repository: Repository) -> None:
@@ -186,7 +219,7 @@ def _list_by_git(repository: Repository, prefixes: tuple[str, ...]) -> dict[str,
         repository.common_dir, "for-each-ref", "--format=%(objectname) %(objecttype) %(refname)", *prefixes
     )
     refs = {}
-    for line in output.decode(errors="surrogateescape").splitlines():
+    for line in output.decode(errors="surrogateescape").split("\n")[:-1]:
         object_id, kind, name = line.split(" ", 2)
         if kind == "commit":
             refs[name] = ObjectId(object_id)
@@ -197,7 +230,7 @@ def _list_by_dulwich(repository: Repository, prefixes: tuple[str, ...]) -> dict[
     container, refs = _container(repository), {}
     for prefix in prefixes:
         for rest, object_id in container.as_dict(os.fsencode(prefix.rstrip("/"))).items():
-            refs[f"{prefix}{os.fsdecode(rest)}"] = ObjectId(object_id.decode())
+            refs[prefix + rest.decode(errors="surrogateescape")] = ObjectId(object_id.decode())
     return refs
 
 
@@ -222,6 +255,44 @@ def _read_packed_ref(repository: Repository, name: str) -> ObjectId | None:
 
 def _to_id(content: bytes) -> ObjectId | None:
     return ObjectId(content.decode("ascii")) if _ID.fullmatch(content) else None
+
+
+def _make_way(repository: Repository, name: str, container: Any) -> None:
+    """See that git can hold a new ref beside those that are there: no name may be a folder in another's.
+
+    Raises:
+        RepositoryError: one would be; of packed refs dulwich would not say so.
+    """
+    ref, packed = os.fsencode(name), container.get_packed_refs()
+    above = [ref[:at] for at, byte in enumerate(ref) if byte == ord("/")]
+    if any(folder in packed for folder in above) or any(other.startswith(ref + b"/") for other in packed):
+        raise _in_its_way(name)
+    for folder, _, _ in os.walk(os.path.join(repository.common_dir, name), topdown=False):
+        try:
+            os.rmdir(folder)  # git leaves empty folders, and takes them away when they are in the way
+        except OSError as error:
+            raise _in_its_way(name) from error
+
+
+def _in_its_way(name: str) -> RepositoryError:
+    return RepositoryError(f"{name} cannot be made: another branch is in its way", "rename that branch")
+
+
+def _refuse_odd_file(repository: Repository, name: str) -> None:
+    path = os.path.join(repository.common_dir, name)
+    try:
+        content = _read_start(path)
+    except OSError:
+        return  # packed, or not there
+    if content.startswith(b"ref:"):
+        raise RepositoryError(f"{name} is a symbolic ref; gittrack writes through none")
+    if _to_id(content.strip()) is None:
+        raise DamagedError(name, f"{path} holds no commit id", "see what git knows of it: git reflog, git fsck")
+
+
+def _read_start(path: str) -> bytes:
+    with open(path, "rb") as file:
+        return file.read(64)
 
 
 def _container(repository: Repository) -> Any:
@@ -255,12 +326,35 @@ def _flock(descriptor: int, repository: Repository, wait_s: float) -> None:
         pause_s = min(pause_s * 1.5, 0.01)
 
 
-def _read_note(descriptor: int) -> str | None:
-    """The ref that the last writer noted and did not clear, '' where it had none yet; None when it ended well."""
-    content = os.pread(descriptor, 1024, 0).strip()
+def _read_note(descriptor: int) -> _Crash | None:
+    """What the last writer noted and did not clear, its ref '' where it had none yet; None when it ended well.
+
+    Leaves a note of ours in its place.
+    """
+    content, noted_at_ns = os.pread(descriptor, _NOTE_BYTES, 0).strip(), os.fstat(descriptor).st_mtime_ns
+    os.pwrite(descriptor, json.dumps({"pid": os.getpid()}).encode().ljust(_NOTE_BYTES), 0)
     if not content:
         return None
     try:
-        return str(json.loads(content)["ref"])
-    except (ValueError, KeyError, TypeError):
-        return ""
+        note = dict(json.loads(content))
+    except (ValueError, TypeError):
+        note = {}
+    return _Crash(note.get("ref", ""), note.get("new", ""), noted_at_ns, os.fstat(descriptor).st_mtime_ns)
+
+
+def _release(descriptor: int) -> None:
+    """Let go of the lock, also for a child that was forked meanwhile and has the same open file."""
+    _held.discard(descriptor)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_UN)
+    finally:
+        os.close(descriptor)
+
+
+def _close_in_child() -> None:
+    """A forked child must not hold the lock on when its parent is killed."""
+    while _held:
+        os.close(_held.pop())
+
+
+os.register_at_fork(after_in_child=_close_in_child)

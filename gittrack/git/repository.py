@@ -11,12 +11,12 @@ import re
 from dataclasses import dataclass
 
 from gittrack.errors import RepositoryError
+from gittrack.git.config import read_core_settings
 
 _UNSUPPORTED = (
     (re.compile(rb"^\s*objectformat\s*=\s*sha256\b", re.IGNORECASE | re.MULTILINE), "SHA-256 objects"),
     (re.compile(rb"^\s*refstorage\s*=\s*reftable\b", re.IGNORECASE | re.MULTILINE), "reftable refs"),
 )
-_WORKTREE = re.compile(rb"^\s*worktree\s*=\s*(.+?)\s*$", re.IGNORECASE | re.MULTILINE)
 _POINTER_BYTES_MAX = 4096  # a .git file or commondir holds one path
 
 
@@ -139,36 +139,30 @@ def _create_file(path: str, content: bytes) -> None:
 def _repository_at(folder: str) -> Repository | None:
     dot_git = os.path.join(folder, ".git")
     if os.path.isdir(dot_git) and _is_git_dir(dot_git):
-        return _with_common_dir(dot_git, folder)
+        return _repository_of(dot_git, folder)
     if os.path.isfile(dot_git):
         target = _read_pointer(dot_git, b"gitdir:")
         git_dir = os.path.realpath(os.path.join(folder, target))
         if not _is_git_dir(git_dir):
             raise RepositoryError(f"{dot_git} leads to {target!r}, which is no git folder")
-        return _with_common_dir(git_dir, folder)
+        return _repository_of(git_dir, folder)
     if _is_git_dir(folder):
-        return _with_common_dir(folder, _configured_work_tree(folder))
+        # one stands in a git folder: the files are around ``.git`` itself, else only where the config says
+        return _repository_of(folder, os.path.dirname(folder) if os.path.basename(folder) == ".git" else None)
     return None
 
 
-def _with_common_dir(git_dir: str, work_tree: str | None) -> Repository:
+def _repository_of(git_dir: str, work_tree: str | None) -> Repository:
+    """The repository of a git folder whose files are around it, unless its config says otherwise."""
     pointer = os.path.join(git_dir, "commondir")
-    common = git_dir
-    if os.path.isfile(pointer):
+    if os.path.isfile(pointer):  # a linked work tree, which the shared config does not move
         common = os.path.realpath(os.path.join(git_dir, _read_pointer(pointer, b"")))
-    return Repository(git_dir, common, work_tree)
-
-
-def _configured_work_tree(git_dir: str) -> str | None:
-    """The work tree of a git folder that one stands in: ``.git`` itself, or core.worktree."""
-    if os.path.basename(git_dir) == ".git":
-        return os.path.dirname(git_dir)
-    try:
-        with open(os.path.join(git_dir, "config"), "rb") as file:
-            match = _WORKTREE.search(file.read())
-    except OSError:
-        return None
-    return os.path.realpath(os.path.join(git_dir, os.fsdecode(match[1]))) if match else None
+        return Repository(git_dir, common, work_tree)
+    core = read_core_settings(git_dir)
+    if core.worktree:
+        moved = os.path.realpath(os.path.join(git_dir, core.worktree))
+        return Repository(git_dir, git_dir, moved if os.path.isdir(moved) else None)
+    return Repository(git_dir, git_dir, None if core.is_bare else work_tree)
 
 
 def _is_git_dir(path: str) -> bool:

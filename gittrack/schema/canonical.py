@@ -15,27 +15,35 @@ from collections.abc import Mapping
 from typing import Any
 
 from gittrack.errors import DamagedError
+from gittrack.schema.names import clean_text
 
 _PLAIN_KEY = re.compile(r"[A-Za-z_][A-Za-z0-9_./-]*")
 _YAML_WORDS = frozenset(["y", "n", "yes", "no", "true", "false", "on", "off", "null"])
 # what YAML takes for a line break or refuses to read, and what turns text around on a screen
-_ESCAPED = re.compile("[\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff\ufffe\uffff]")
+_ESCAPED = re.compile("[\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff\ufffe\uffff]")
 _LINE = re.compile(r'( *)(?:"((?:[^"\\]|\\.)*)"|([A-Za-z_][A-Za-z0-9_./-]*)):(?: (.+))?')
 _INT = re.compile(r"[-+]?(?:0|[1-9][0-9]*)")
 _FLOAT = re.compile(r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?")
 _WORDS: dict[str, Any] = {
-    "null": None, "~": None, "": None, "true": True, "false": False, "{}": {},
-    ".nan": math.nan, ".inf": math.inf, "+.inf": math.inf, "-.inf": -math.inf,
+    "~": None,
+    **{form: value for word, value in (("null", None), ("true", True), ("false", False))
+       for form in (word, word.capitalize(), word.upper())},
+    **{f".{form}": math.nan for form in ("nan", "NaN", "NAN")},
+    **{f"{sign}.{form}": float(f"{sign}inf") for sign in ("", "+", "-") for form in ("inf", "Inf", "INF")},
 }  # fmt: skip
 _DEPTH_MAX = 64
-_INT_DIGITS_MAX = 4000  # CPython refuses to convert more than 4,300
+_INT_DIGITS_MAX = 4300  # CPython converts no more; a longer one stays text
+_LIMITED_BYTES_MAX = 4 << 20  # of a file that is not canonical: its parser takes 10 µs a line
 
 
 def encode_mapping(mapping: Mapping[str, Any]) -> bytes:
     """Canonical bytes of nested mappings of scalars; keys keep their order."""
     lines: list[str] = []
     _write_mapping(mapping, "", lines)
-    return "".join(lines).encode()
+    try:
+        return "".join(lines).encode()
+    except UnicodeEncodeError:  # lone surrogates, which only a caller that did not clean its text brings
+        return encode_mapping(_clean(mapping))
 
 
 def parse_mapping(data: bytes, where: str) -> dict[str, Any]:
@@ -49,7 +57,11 @@ def parse_mapping(data: bytes, where: str) -> dict[str, Any]:
     except UnicodeDecodeError as error:
         raise DamagedError(where, "it is not UTF-8 text") from error
     found = _parse_lines(text)
-    return found if found is not None else _parse_limited(text, where)
+    if found is None:
+        if len(data) > _LIMITED_BYTES_MAX:
+            raise DamagedError(where, f"it is not canonical and has {len(data)} bytes, too many to be parsed")
+        found = _parse_limited(text, where)
+    return found
 
 
 def format_scalar(value: Any) -> str:
@@ -90,6 +102,15 @@ def _write_mapping(mapping: Mapping[str, Any], indent: str, lines: list[str]) ->
             lines.append(f"{indent}{shown}: {{}}\n")
 
 
+def _clean(mapping: Mapping[str, Any]) -> dict[str, Any]:
+    cleaned: dict[str, Any] = {}
+    for key, value in mapping.items():
+        if isinstance(value, Mapping):
+            value = _clean(value)
+        cleaned[clean_text(key)] = clean_text(value) if isinstance(value, str) else value
+    return cleaned
+
+
 def _quote(text: str) -> str:
     quoted = json.dumps(text, ensure_ascii=False)
     return _ESCAPED.sub(lambda match: f"\\u{ord(match[0]):04x}", quoted)
@@ -98,7 +119,7 @@ def _quote(text: str) -> str:
 def _parse_lines(text: str) -> dict[str, Any] | None:
     """What canonical lines say, or None when a line is not canonical."""
     top: dict[str, Any] = {}
-    levels = [top]
+    levels, inners = [top], []
     for line in text.split("\n"):
         if not line:
             continue
@@ -106,35 +127,47 @@ def _parse_lines(text: str) -> dict[str, Any] | None:
         if match is None:
             return None
         depth, odd = divmod(len(match[1]), 2)
-        if odd or depth >= len(levels):
+        if odd or depth >= min(len(levels), _DEPTH_MAX):
             return None
         del levels[depth + 1 :]
         parent = levels[depth]
         try:
-            key = match[3] if match[2] is None else json.loads(f'"{match[2]}"')
+            key = match[3] if match[2] is None else _unquote(f'"{match[2]}"')
             if key in parent:
                 return None
             if match[4] is None:
                 inner: dict[str, Any] = {}
                 parent[key] = inner
                 levels.append(inner)
+                inners.append(inner)
             else:
                 parent[key] = _parse_scalar(match[4])
         except (ValueError, RecursionError):
             return None
-    return top
+    return top if all(inners) else None  # a key with nothing behind it is null, which is not written so
 
 
 def _parse_scalar(text: str) -> Any:
     if text[0] == '"':
-        return json.loads(text)
+        return _unquote(text)
     if text in _WORDS:
-        return {} if text == "{}" else _WORDS[text]
-    if _INT.fullmatch(text) and len(text) <= _INT_DIGITS_MAX:
-        return int(text)
+        return _WORDS[text]
+    if text == "{}":
+        return {}
+    if _INT.fullmatch(text):
+        return int(text) if len(text) <= _INT_DIGITS_MAX else _refuse(text)
     if _FLOAT.fullmatch(text):
         return float(text)
     raise ValueError(text)
+
+
+def _unquote(text: str) -> str:
+    found: str = json.loads(text)
+    return clean_text(found) if "\\u" in text else found
+
+
+def _refuse(text: str) -> Any:
+    raise ValueError(f"{text[:20]}… has {len(text)} digits")
 
 
 def _parse_limited(text: str, where: str) -> dict[str, Any]:

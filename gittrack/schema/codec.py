@@ -7,9 +7,8 @@ format is made of the same tables.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import fields
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, TypeAlias
 
 from gittrack.errors import DamagedError, GittrackError
 from gittrack.schema.canonical import encode_mapping, parse_mapping
@@ -25,6 +24,8 @@ from gittrack.schema.records import (
 
 RUN_FILE, PARAMS_FILE, METRICS_FILE = "run.yaml", "params.yaml", "metrics.yaml"
 EXPERIMENT_FILE = "experiment.yaml"
+
+_Table: TypeAlias = tuple[tuple[str, str, str], ...]
 
 # field, type, what it says; a '?' marks one that is left out where it is empty
 RUN_FIELDS = (
@@ -90,13 +91,12 @@ EXPERIMENT_FIELDS = (
 )
 _TIMES = frozenset({"started_at", "ended_at", "created_at", "updated_at"})
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_TIME_MIN, _TIME_MAX = -62_135_596_800_000, 253_402_300_799_999  # years 1 to 9999
 
 
 def encode_run(run: RunRecord) -> dict[str, bytes]:
     """The three files of a run's record, by name."""
-    metrics = {
-        key: {name: getattr(summary, name) for name, _, _ in METRIC_FIELDS} for key, summary in run.metrics.items()
-    }
+    metrics = {key: _mapping(summary, METRIC_FIELDS) for key, summary in run.metrics.items()}
     return {
         RUN_FILE: encode_mapping(_run_mapping(run)),
         PARAMS_FILE: encode_mapping(run.params),
@@ -119,11 +119,11 @@ def parse_run(run_yaml: bytes, params_yaml: bytes, metrics_yaml: bytes, where: s
         source, inputs = known.pop("source", None), known.pop("inputs", {})
         return RunRecord(
             **known,
-            source=Source(**_known(source, SOURCE_FIELDS)) if source else None,
+            source=_parse_source(source) if source else None,
             inputs=tuple(_parse_input(inputs[number]) for number in inputs),
             params={key: _param(value) for key, value in params.items()},
             metrics={key: _parse_summary(value) for key, value in metrics.items()},
-            extra={key: value for key, value in top.items() if key not in _names(RUN_FIELDS)},
+            extra=_unknown(top, RUN_FIELDS),
         )
     except DamagedError:
         raise
@@ -133,7 +133,7 @@ def parse_run(run_yaml: bytes, params_yaml: bytes, metrics_yaml: bytes, where: s
 
 def encode_experiment(experiment: ExperimentRecord) -> bytes:
     """The file ``experiment.yaml``."""
-    return encode_mapping(_mapping(experiment, EXPERIMENT_FIELDS) | dict(experiment.extra))
+    return encode_mapping(_mapping(experiment, EXPERIMENT_FIELDS))
 
 
 def parse_experiment(data: bytes, where: str) -> ExperimentRecord:
@@ -144,16 +144,19 @@ def parse_experiment(data: bytes, where: str) -> ExperimentRecord:
     """
     top = parse_mapping(data, f"{where} {EXPERIMENT_FILE}")
     try:
-        extra = {key: value for key, value in top.items() if key not in _names(EXPERIMENT_FIELDS)}
-        return ExperimentRecord(**_known(top, EXPERIMENT_FIELDS), extra=extra)
+        return ExperimentRecord(**_known(top, EXPERIMENT_FIELDS), extra=_unknown(top, EXPERIMENT_FIELDS))
     except (TypeError, KeyError, ValueError, OverflowError, GittrackError) as error:
         raise DamagedError(where, f"its record does not fit the schema: {error}") from error
 
 
 def format_time(time_ms: int) -> str:
-    """Milliseconds since the epoch as ISO 8601 in UTC, milliseconds kept."""
-    moment = _EPOCH + timedelta(milliseconds=time_ms)
-    return f"{moment:%Y-%m-%dT%H:%M:%S}.{moment.microsecond // 1000:03d}Z"
+    """Milliseconds since the epoch as ISO 8601 in UTC, milliseconds kept.
+
+    What is before year 1 or after 9999 (nanoseconds by mistake) becomes the nearest time that can be written: no
+    run may be lost for it.
+    """
+    moment = _EPOCH + timedelta(milliseconds=min(max(time_ms, _TIME_MIN), _TIME_MAX))
+    return moment.replace(tzinfo=None).isoformat(timespec="milliseconds") + "Z"
 
 
 def parse_time(text: str) -> int:
@@ -176,32 +179,42 @@ def _run_mapping(run: RunRecord) -> dict[str, Any]:
         mapping["inputs"] = {
             str(number): _mapping(dataset, INPUT_FIELDS) for number, dataset in enumerate(run.inputs, 1)
         }
-    return mapping | dict(run.extra)
+    return mapping
 
 
-def _mapping(record: object, table: tuple[tuple[str, str, str], ...]) -> dict[str, Any]:
-    """The fields of a record by the table's order; what may be left out and is empty, is."""
+def _mapping(record: Any, table: _Table) -> dict[str, Any]:
+    """The fields of a record by the table's order, then what a later version wrote.
+
+    Of those that may be left out, the ones that stand at their default are.
+    """
     mapping: dict[str, Any] = {}
     for entry, _, _ in table:
         name = entry.rstrip("?")
         value = getattr(record, name)
-        if entry.endswith("?") and (
-            value is None or value == "" or (value == 0 and value is not False) or not _holds(value)
-        ):
+        if entry.endswith("?") and _is_default(record, name, value):
             continue
         mapping[name] = format_time(value) if name in _TIMES else value
-    return mapping
+    return mapping | dict(record.extra)
 
 
-def _holds(value: object) -> bool:
-    return not isinstance(value, Mapping | tuple) or bool(value)
+def _is_default(record: Any, name: str, value: object) -> bool:
+    if isinstance(value, Mapping | tuple):
+        return not value
+    default: object = record.__dataclass_fields__[name].default
+    return value == default
 
 
-def _names(table: tuple[tuple[str, str, str], ...]) -> frozenset[str]:
+def _names(table: _Table) -> frozenset[str]:
     return frozenset(entry.rstrip("?") for entry, _, _ in table)
 
 
-def _known(mapping: Mapping[str, Any], table: tuple[tuple[str, str, str], ...]) -> dict[str, Any]:
+def _unknown(mapping: Mapping[str, Any], table: _Table) -> dict[str, Any]:
+    """What a mapping holds beside the table's fields."""
+    names = _names(table)
+    return {key: value for key, value in mapping.items() if key not in names}
+
+
+def _known(mapping: Mapping[str, Any], table: _Table) -> dict[str, Any]:
     """The table's fields of a mapping, each of the table's type.
 
     Raises:
@@ -240,17 +253,18 @@ def _checked(name: str, kind: str, value: Any) -> Any:
 
 
 def _parse_input(mapping: Mapping[str, Any]) -> DatasetInput:
-    return DatasetInput(**_known(mapping, INPUT_FIELDS))
+    return DatasetInput(**_known(mapping, INPUT_FIELDS), extra=_unknown(mapping, INPUT_FIELDS))
+
+
+def _parse_source(mapping: Mapping[str, Any]) -> Source:
+    return Source(**_known(mapping, SOURCE_FIELDS), extra=_unknown(mapping, SOURCE_FIELDS))
 
 
 def _parse_summary(mapping: Mapping[str, Any]) -> MetricSummary:
-    return MetricSummary(**_known(mapping, METRIC_FIELDS))
+    return MetricSummary(**_known(mapping, METRIC_FIELDS), extra=_unknown(mapping, METRIC_FIELDS))
 
 
 def _param(value: Any) -> Scalar:
     if isinstance(value, list | dict):
         return str(value) if value else None
     return value  # type: ignore[no-any-return]
-
-
-assert _names(RUN_FIELDS) | {"params", "metrics", "extra"} == {field.name for field in fields(RunRecord)}

@@ -6,6 +6,7 @@ all writers; of a param logged twice the first counts, of a tag the last.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple, Protocol
@@ -71,7 +72,9 @@ class RunFold:
         if summary is None:
             summary = self._summaries[block.key] = Summary()
         summary.add(block.steps, block.times_s, block.values)
-        self._latest_s = max(self._latest_s, block.times_s[-1])
+        latest_s = max(block.times_s)
+        if math.isfinite(latest_s):
+            self._latest_s = max(self._latest_s, latest_s)
         if self._sink is not None:
             self._sink.add(block)
 
@@ -106,6 +109,7 @@ class RunFold:
     def _on_resume(self, fields: Mapping[str, Any]) -> None:
         self._head["status"] = "RUNNING"
         self._head["ended_at"] = None
+        self._head["error"] = ""  # what made it fail then is told by the revision before
 
     def _on_end(self, fields: Mapping[str, Any]) -> None:
         self._head["status"] = fields["status"]
@@ -114,7 +118,7 @@ class RunFold:
             self._head["error"] = fields["error"]
 
     def _on_source(self, fields: Mapping[str, Any]) -> None:
-        self._head["source"] = Source(**fields["source"])
+        self._head["source"] = Source(**_fields_of(Source, fields["source"]))
         self.environment = fields.get("requirements", "")
         self.code_tree = fields.get("tree")
 
@@ -139,13 +143,18 @@ class RunFold:
                 self._head[name] = fields[name]
 
     def _on_input(self, fields: Mapping[str, Any]) -> None:
-        dataset = DatasetInput(**fields["dataset"])
+        dataset = DatasetInput(**_fields_of(DatasetInput, fields["dataset"]))
         if dataset not in self._inputs:
             self._inputs.append(dataset)
 
     def _on_artifact(self, fields: Mapping[str, Any]) -> None:
-        artifact = Artifact(**fields)
+        artifact = Artifact(**_fields_of(Artifact, fields))
         self.artifacts[artifact.path] = artifact
+
+
+def _fields_of(record: type, fields: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields that a record has; those of a later version's journal are passed over."""
+    return {name: fields[name] for name in record.__slots__ if name in fields}  # type: ignore[attr-defined]
 
 
 def _unstarted(run_id: RunId, at: int) -> RunRecord:

@@ -29,12 +29,19 @@ KEY_CHARS_MAX = 250
 NAME_CHARS_MAX = 500
 PATH_BYTES_MAX = 4096
 PART_BYTES_MAX = 255
+PATH_PARTS_MAX = 100  # what reads trees, here and in git, has limits
+_FILE_BYTES_MAX = 240  # a file name holds 255 bytes: room for '.csv' and '%'
 _REF_BYTES_MAX = 120  # loose refs are files: 255 bytes less '.lock', and room for other systems
 
 _KEY = re.compile(r"[/\w.\- :]+")
 _RUN_ID = re.compile(r"[0-9a-f]{32}")
 _REF_PLAIN = re.compile(r"[A-Za-z0-9_\-]")
-_SPECIAL = re.compile(r"[\x00-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff]")
+_SPECIAL = re.compile(r"[\x00-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ud800-\udfff\ufeff]")
+# the experiment's part holds no '/': what is behind the last one is its name
+_EXPERIMENT_REF = re.compile(r"refs/(?:heads|remotes/.+)/gittrack/([^/]+)")
+_GIT_FILES = (".git", ".gitmodules", ".gitattributes")  # git acts on these wherever they lie
+# Unicode's own tables grow: with those of one fixed version the same name gives the same ref in every Python
+_UNICODE = unicodedata.ucd_3_2_0
 _WINDOWS_DEVICES = re.compile(r"(?i)(con|prn|aux|nul|com[0-9]|lpt[0-9])(\..*)?")
 
 
@@ -87,7 +94,12 @@ def check_artifact_path(path: object) -> str:
     if not isinstance(path, str) or not path:
         raise InvalidValueError(f"an artifact path is text that is not empty, not {path!r}")
     parts = path.split("/")
-    if len(path.encode("utf-8", "replace")) > PATH_BYTES_MAX or any(not _is_safe_part(part) for part in parts):
+    if len(path.encode("utf-8", "replace")) > PATH_BYTES_MAX or len(parts) > PATH_PARTS_MAX:
+        raise InvalidValueError(
+            f"artifact path {path[:80]!r}… has {len(path)} characters in {len(parts)} parts",
+            f"the limits are {PATH_BYTES_MAX} bytes and {PATH_PARTS_MAX} parts",
+        )
+    if any(not _is_safe_part(part) for part in parts):
         raise InvalidValueError(
             f"artifact path {path!r} is not taken",
             "use a relative path without '..', '.git', backslashes, control characters or trailing dots",
@@ -125,7 +137,7 @@ def experiment_ref(made_as: str) -> str:
     ``+`` and the first 16 hex digits of its sha256.
     """
     encoded = "".join(_encode_char(name_char) for name_char in made_as)
-    if unicodedata.normalize("NFC", made_as) != made_as:  # some file systems would fold it into another name
+    if _UNICODE.normalize("NFC", made_as) != made_as:  # some file systems would fold it into another name
         encoded = "".join(char if ord(char) < 128 else _percent(char) for char in encoded)
     encoded = re.sub(r"^\.|(?<=\.)\.|\.$|\.(?=lock$)", "%2E", encoded)
     encoded = re.sub(r"^-", "%2D", encoded)
@@ -137,26 +149,25 @@ def experiment_ref(made_as: str) -> str:
 
 def experiment_of_ref(ref: str) -> str | None:
     """The experiment's name as its branch shows it (the record has the true one), or None for other refs."""
-    head, found, rest = ref.partition("gittrack/")
-    if not found or not (head == "refs/heads/" or (head.startswith(REMOTES) and head.count("/") >= 3)):
-        return None
-    return unquote(rest)
+    found = _EXPERIMENT_REF.fullmatch(ref)
+    return unquote(found[1]) if found else None
 
 
 def metric_path(key: str) -> str:
     """Where a metric's history lies in the run's tree: ``metrics/<key>.csv``.
 
     Percent-encoded is what trees or file systems cannot hold: ``.git``, trailing dots and blanks, colons, and
-    a folder named ``….csv``, which would stand where another metric's file is.
+    a folder named ``….csv``, which would stand where another metric's file is. A part too long for a file name
+    goes on in a folder of its own, behind a ``%``.
     """
     *folders, name = key.split("/")
     parts = [re.sub(r"\.(?=csv$)", "%2E", _file_part(folder)) for folder in folders]
-    return "/".join(["metrics", *parts, _file_part(name) + ".csv"])
+    return "/".join(["metrics", *map(_split_long, parts), _split_long(_file_part(name)) + ".csv"])
 
 
 def metric_key(path: str) -> str:
     """The metric whose history lies at a path that `metric_path` made."""
-    return unquote(path.removeprefix("metrics/").removesuffix(".csv"))
+    return unquote(path.removeprefix("metrics/").removesuffix(".csv").replace("%/", ""))
 
 
 def clean_text(text: str) -> str:
@@ -177,10 +188,10 @@ def one_line(text: str, limit: int = 200) -> str:
 def _is_safe_part(part: str) -> bool:
     if part in ("", ".", "..") or part[-1] in ". " or len(part.encode("utf-8", "replace")) > PART_BYTES_MAX:
         return False
-    if _SPECIAL.search(part) or "\\" in part or any(0xD800 <= ord(char) < 0xE000 for char in part):
+    if _SPECIAL.search(part) or "\\" in part:
         return False
     lowered = part.lower()
-    if lowered.startswith((".git", "git~")) and lowered not in (".gitkeep", ".gitignore"):
+    if lowered in _GIT_FILES or lowered.startswith("git~"):
         return False
     return ":" not in part and not _WINDOWS_DEVICES.fullmatch(part)
 
@@ -194,10 +205,24 @@ def _file_part(part: str) -> str:
     return part
 
 
+def _split_long(part: str) -> str:
+    """A part over 240 bytes as several, with ``%/`` between: keys hold no '%', so that it is told apart."""
+    if len(part.encode()) <= _FILE_BYTES_MAX:
+        return part
+    pieces, size = [""], 0
+    for unit in re.findall(r"%..|.", part, re.DOTALL):
+        if size + len(unit.encode()) > _FILE_BYTES_MAX:
+            pieces.append("")
+            size = 0
+        pieces[-1] += unit
+        size += len(unit.encode())
+    return "%/".join(pieces)
+
+
 def _encode_char(char: str) -> str:
     if _REF_PLAIN.match(char) or char == ".":
         return char
-    if ord(char) >= 128 and unicodedata.category(char)[0] in "LN":
+    if ord(char) >= 128 and _UNICODE.category(char)[0] in "LN":
         return char
     return _percent(char)
 

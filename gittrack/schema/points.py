@@ -32,7 +32,7 @@ def format_rows(steps: Sequence[int], times_s: Sequence[float], values: Sequence
 
 
 def parse_rows(lines: Iterable[str], where: str) -> Iterator[Point]:
-    """The points of a CSV's lines, header or not; a last line that was cut is an error.
+    """The points of a CSV's lines, header or not.
 
     Raises:
         DamagedError: a line is no point.
@@ -50,7 +50,7 @@ def parse_rows(lines: Iterable[str], where: str) -> Iterator[Point]:
 class Summary:
     """A `MetricSummary` in the making: fed blocks of points in the order they were logged."""
 
-    __slots__ = ("count", "first", "last", "last_step", "last_time_s", "max", "min")
+    __slots__ = ("count", "extra", "first", "last", "last_step", "last_time_s", "max", "min")
 
     def __init__(self, base: MetricSummary | None = None) -> None:
         self.count = base.count if base else 0
@@ -60,12 +60,14 @@ class Summary:
         self.last_time_s = -math.inf
         self.min = base.min if base else math.nan
         self.max = base.max if base else math.nan
+        self.extra = base.extra if base else {}  # of a later version; true until a point is added
 
     def add(self, steps: Sequence[int], times_s: Sequence[float], values: Sequence[float]) -> None:
         """Take in parallel columns, not empty; times in seconds since the epoch."""
         if not self.count:
             self.first = values[0]
         self.count += len(values)
+        self.extra = {}
         self._add_extremes(values)
         step = max(steps)
         if step < self.last_step:
@@ -82,6 +84,7 @@ class Summary:
             min=self.min,
             max=self.max,
             count=self.count,
+            extra=self.extra,
         )
 
     def _add_extremes(self, values: Sequence[float]) -> None:

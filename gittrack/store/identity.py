@@ -7,13 +7,14 @@ import getpass
 import os
 import platform
 
+from gittrack.git.identity import read_configured_user
 from gittrack.git.objects import Signature
 from gittrack.git.repository import Repository
 
 
 def read_signature(repository: Repository, time_s: int) -> Signature:
     """The user's name and e-mail as git would take them, or ``gittrack <user@host>``, at a time in UTC."""
-    name, email = _identity(repository.common_dir)
+    name, email = _identity(repository)
     return Signature(name, email, time_s)
 
 
@@ -27,32 +28,10 @@ def login_name() -> str:
 
 
 @functools.cache
-def _identity(common_dir: str) -> tuple[str, str]:
+def _identity(repository: Repository) -> tuple[str, str]:
     name = os.environ.get("GIT_COMMITTER_NAME", "")
     email = os.environ.get("GIT_COMMITTER_EMAIL", "")
     if not (name and email):
-        configured = _configured(common_dir)
+        configured = read_configured_user(repository)
         name, email = name or configured[0], email or configured[1]
     return name or "gittrack", email or f"{login_name()}@{platform.node() or 'localhost'}"
-
-
-def _configured(common_dir: str) -> tuple[str, str]:
-    from dulwich.config import ConfigFile, StackedConfig
-
-    found = {"name": "", "email": ""}
-    try:
-        backends = list(StackedConfig.default_backends())
-    except Exception:  # a broken or unreadable file in the user's home must not stop a run
-        backends = []
-    try:
-        backends.insert(0, ConfigFile.from_path(os.path.join(common_dir, "config")))
-    except Exception:
-        pass
-    for key in found:
-        for backend in backends:
-            try:
-                found[key] = backend.get((b"user",), key.encode()).decode(errors="replace").strip()
-                break
-            except KeyError:
-                continue
-    return found["name"], found["email"]

@@ -16,6 +16,8 @@ Against power cuts, one thread a process syncs what is new once a second; ``sync
 
 from __future__ import annotations
 
+import errno
+import itertools
 import json
 import logging
 import math
@@ -65,14 +67,15 @@ class Journal:
     """
 
     __slots__ = (
-        "__weakref__", "_backlog", "_buffer", "_closed", "_describe", "_descriptor", "_file_end", "_folder",
-        "_lock", "_mapped", "_next", "_next_steps", "_seal", "_shape_ids", "_shapes", "_synced", "_warned",
-        "dropped", "path",
+        "__weakref__", "_backlog", "_buffer", "_closed", "_describe", "_descriptor", "_drained", "_file_end",
+        "_folder", "_last_steps", "_lock", "_mapped", "_next", "_next_steps", "_seal", "_shape_ids",
+        "_shape_numbers", "_shapes", "_sync_each", "_synced", "_warned", "dropped", "path", "was_removed",
     )  # fmt: skip
 
     _backlog: list[bytearray]
     _buffer: mmap.mmap | bytearray
     _descriptor: int | None
+    _drained: list[tuple[int, bytearray]]
     _next: int
     _seal: int
     _lock: Any
@@ -84,11 +87,15 @@ class Journal:
     def __init__(self, folder: str, describe: Callable[[], dict[str, Any]], *, sync: bool = False) -> None:
         self._folder = folder
         self._describe = describe
+        self._sync_each = sync
         self._mapped = not sync and _has_gil() and may_map(folder)
         self._closed = False
         self._warned = False
         self._next_steps: dict[tuple[str, ...], int] = {}
+        self._last_steps: dict[str, int] = {}
+        self._lock = threading.RLock()
         self.dropped = 0
+        self.was_removed = False
         self._open()
         _flusher.watch(self)
 
@@ -103,6 +110,9 @@ class Journal:
         The two attribute reads and the write that claim a place run without a point at which CPython could
         switch threads; a claimed place that is never filled is a gap, which readers step over.
         """
+        if step is None:  # counting is not for many threads at once
+            self.append_points(metrics)
+            return
         try:
             pack, size, shape, is_single = self._shapes[tuple(metrics)]
             buffer = self._buffer
@@ -127,15 +137,12 @@ class Journal:
         """
         values = check_metrics(metrics)
         keys = tuple(metrics)
+        number = None if step is None else check_step(step)
         with self._lock:
-            if step is None:
-                step = self._next_steps.get(keys, 0)
-                self._next_steps[keys] = step + 1
-            else:
-                step = check_step(step)
             if not keys:
                 return
             shape = self._define_shape(keys)
+            step = self._count_step(keys) if number is None else number
             moment = time() if time_s is None else time_s
             self._emit(shape_struct(len(keys)).pack(shape, step, moment, *values, self._seal))
 
@@ -153,8 +160,7 @@ class Journal:
 
     def count_steps_from(self, last_steps: Mapping[str, int]) -> None:
         """Let steps that are not given go on after those of a resumed run."""
-        for key, step in last_steps.items():
-            self._next_steps.setdefault((key,), step + 1)
+        self._last_steps.update(last_steps)
 
     def sync(self) -> None:
         """Make all that was appended durable, where there is something new.
@@ -162,25 +168,41 @@ class Journal:
         Raises:
             OSError: the disk failed.
         """
-        mark = (id(self._buffer), self._next)
-        if self._descriptor is not None and mark != self._synced:
-            self._synced = mark
-            os.fdatasync(self._descriptor)
-        if self._backlog:
-            with self._lock:
+        with self._lock:
+            if self._backlog:
                 self._drain()
+            mark = (self._file_end, self._next)
+            if self._descriptor is None or mark == self._synced:
+                return
+            self._write_late()
+            descriptor = os.dup(self._descriptor)  # another thread may close the stream meanwhile
+        try:
+            os.fdatasync(descriptor)
+            self._synced = mark
+        finally:
+            os.close(descriptor)
+
+    def touch(self) -> None:
+        """Let other machines see that this process lives, though nothing may have been logged for long."""
+        if self._descriptor is not None:
+            os.utime(self.path)
 
     def close(self) -> None:
-        """End the stream: later appends raise. What waits in memory is tried once more; idempotent."""
+        """End the stream: later appends raise. What waits in memory is tried once more; idempotent.
+
+        What even then finds no room on the disk is counted in ``dropped``.
+        """
         with self._lock:
             if self._closed:
                 return
             if self._backlog:
                 self._drain()
-            self._buffer, self._next = _NOWHERE, 0
+                self.dropped += sum(window.count(SEAL.pack(self._seal)) for window in self._backlog)
+            self._buffer, self._next, self._backlog = _NOWHERE, 0, []
             self._closed = True
             _flusher.forget(self)
             if self._descriptor is not None:
+                self._finish_file(self._descriptor)
                 os.close(self._descriptor)
                 self._descriptor = None
 
@@ -189,31 +211,46 @@ class Journal:
         self._lock = threading.RLock()
         self._buffer, self._next = _NOWHERE, 0
         self._descriptor = None
-        self._backlog = []
+        self._backlog, self._drained = [], []
         self._shapes, self._shape_ids = {}, {}
         self._seal = 0
 
     # -- the slow way ------------------------------------------------------------------------------------
 
     def _open(self) -> None:
-        self._lock = threading.RLock()
         self._seal = int.from_bytes(os.urandom(8), "little") | 1
         self._shapes = {}
         self._shape_ids = {}
-        self._backlog = []
+        self._shape_numbers = itertools.count(FIRST_SHAPE)
+        self._backlog, self._drained = [], []
         self._buffer = _NOWHERE
         self._next = 0
         self._file_end = 0
         self._synced = None
         self._descriptor = None
         self.path = os.path.join(self._folder, f"{self.nonce}.log")
-        flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | (0 if self._mapped else os.O_APPEND)
         try:
-            self._descriptor = os.open(self.path, flags, 0o644)
+            self._descriptor = self._create_file()
         except OSError as error:
             self._fail(error)
         self._emit(HEADER.pack(MAGIC, VERSION, self._seal))
         self.append_event("writer", self._describe())
+
+    def _create_file(self) -> int:
+        flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
+        try:
+            return os.open(self.path, flags, 0o644)
+        except FileNotFoundError:  # the run was committed meanwhile: what is logged now is taken in later
+            os.makedirs(self._folder, exist_ok=True)
+            return os.open(self.path, flags, 0o644)
+
+    def _count_step(self, keys: tuple[str, ...]) -> int:
+        """The step after the last that was counted for these very keys; after all of theirs in a resumed run."""
+        step = self._next_steps.get(keys)
+        if step is None:
+            step = max(self._last_steps.get(key, -1) for key in keys) + 1
+        self._next_steps[keys] = step + 1
+        return step
 
     def _define_shape(self, keys: tuple[str, ...]) -> int:
         if self._seal == 0:
@@ -222,8 +259,10 @@ class Journal:
         known = self._shape_ids.get(keys)
         if known is not None:
             return known
-        shape = FIRST_SHAPE + len(self._shape_ids)
+        shape, dropped = next(self._shape_numbers), self.dropped
         self.append_event("shape", {"id": shape, "keys": keys})
+        if self.dropped != dropped:
+            return shape  # it is to be told again when there is room
         self._shape_ids[keys] = shape
         record = shape_struct(len(keys))
         self._shapes[keys] = (record.pack_into, record.size, shape, len(keys) == 1)
@@ -237,8 +276,9 @@ class Journal:
             self._open()
             _flusher.watch(self)
             record = record[:-8] + SEAL.pack(self._seal)
-        if not self._mapped and self._descriptor is not None:
+        if not self._mapped and (self._descriptor is not None or not self._backlog):
             try:
+                self._drain_or_raise()  # in the order of the file, what waits comes first
                 self._write(record)
                 return
             except OSError as error:
@@ -258,17 +298,17 @@ class Journal:
         buffer[start + size - 8 : start + size] = record[-8:]
 
     def _write(self, record: bytes) -> None:
+        """Write one record behind the last, without a mapping."""
         assert self._descriptor is not None
-        end = os.lseek(self._descriptor, 0, os.SEEK_END)
         try:
-            done = os.write(self._descriptor, record)
-            if done < len(record):
-                raise OSError(28, "No space left on device")
-            if not self._mapped:
+            if os.pwrite(self._descriptor, record, self._file_end) < len(record):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            if self._sync_each:
                 os.fdatasync(self._descriptor)
         except OSError:
-            os.ftruncate(self._descriptor, end)
+            os.ftruncate(self._descriptor, self._file_end)
             raise
+        self._file_end += len(record)
 
     def _grow(self, size: int) -> bool:
         """Give the stream a new window with room for ``size`` bytes; False when nothing more can be kept."""
@@ -278,8 +318,7 @@ class Journal:
             length *= 2
         if self._descriptor is not None and self._mapped:
             try:
-                if self._backlog:
-                    self._drain_or_raise()
+                self._drain_or_raise()
                 window = self._map_window(length)
                 self._buffer, self._next = window, 0
                 return True
@@ -306,18 +345,56 @@ class Journal:
         try:
             self._drain_or_raise()
         except OSError:
-            return
-        self._buffer, self._next = _NOWHERE, 0
+            pass
 
     def _drain_or_raise(self) -> None:
         if self._descriptor is None:
-            self._descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-        while self._backlog:
-            window = self._backlog[0]
-            os.posix_fallocate(self._descriptor, self._file_end, len(window))
-            os.pwrite(self._descriptor, window, self._file_end)
-            self._file_end += len(window)
-            self._backlog.pop(0)
+            self._descriptor = self._create_file()
+        if not self._backlog:
+            return
+        os.posix_fallocate(self._descriptor, self._file_end, sum(map(len, self._backlog)))
+        # nobody may claim a place any more in what is being written
+        held = self._buffer, self._next
+        self._buffer, self._next = _NOWHERE, 0
+        try:
+            while self._backlog:
+                window = self._backlog[0]
+                _write_whole(self._descriptor, window, self._file_end)
+                self._drained.append((self._file_end, window))
+                self._file_end += len(window)
+                self._backlog.pop(0)
+        except OSError:
+            self._buffer, self._next = held
+            raise
+
+    def _write_late(self) -> None:
+        """Write drained windows once more: a thread may have filled the place that it had claimed before."""
+        while self._drained:
+            place, window = self._drained[-1]
+            assert self._descriptor is not None
+            _write_whole(self._descriptor, window, place)
+            self._drained.pop()
+
+    def _finish_file(self, descriptor: int) -> None:
+        """What is left to do for a file that is being closed; it may have been removed under our hands."""
+        try:
+            self._write_late()
+            if os.fstat(descriptor).st_nlink == 0:
+                self.was_removed = True
+                self._bring_back(descriptor)
+        except OSError as error:
+            self._fail(error)
+
+    def _bring_back(self, descriptor: int) -> None:
+        """Put a removed stream back in its place, whole: what a commit took of it already is not taken twice."""
+        copy = self._create_file()
+        try:
+            place = 0
+            while chunk := os.pread(descriptor, _WINDOW_MAX, place):
+                _write_whole(copy, chunk, place)
+                place += len(chunk)
+        finally:
+            os.close(copy)
 
     def _fail(self, error: OSError) -> None:
         if not self._warned:
@@ -336,7 +413,7 @@ class _Flusher:
         self._journals: weakref.WeakSet[Journal] = weakref.WeakSet()
         self._wake = threading.Event()
         self._thread: threading.Thread | None = None
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # a signal handler may end a run while its thread holds it
         self._registered = False
 
     def watch(self, journal: Journal) -> None:
@@ -350,7 +427,12 @@ class _Flusher:
             self._start()
 
     def forget(self, journal: Journal) -> None:
-        self._journals.discard(journal)
+        with self._lock:
+            self._journals.discard(journal)
+
+    def list_open(self) -> list[Journal]:
+        with self._lock:
+            return list(self._journals)
 
     def _start(self) -> None:
         if self._thread is None:
@@ -362,15 +444,13 @@ class _Flusher:
         ticks = 0
         while not self._wake.wait(_SYNC_EVERY_S):
             ticks += 1
-            for journal in list(self._journals):
+            for journal in self.list_open():
                 try:
                     journal.sync()
                     if ticks % _BEAT_TICKS == 0:
-                        os.utime(journal.path)  # other machines see by it that this one lives
+                        journal.touch()
                 except OSError as error:
                     journal._fail(error)
-                except ValueError:
-                    pass  # closed meanwhile
 
     def _pause(self) -> None:
         thread, self._thread = self._thread, None
@@ -383,12 +463,24 @@ class _Flusher:
             self._start()
 
     def _restart_in_child(self) -> None:
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self._wake = threading.Event()
         self._thread = None
         for journal in list(self._journals):
             journal.reopen_in_child()
         self._journals = weakref.WeakSet()
+
+
+def is_open_here(nonce: str) -> bool:
+    """Whether this very process has the stream of that name open."""
+    return any(journal.nonce == nonce for journal in _flusher.list_open())
+
+
+def _write_whole(descriptor: int, data: bytes | bytearray, place: int) -> None:
+    view = memoryview(data)
+    while view:
+        done = os.pwrite(descriptor, view, place)
+        view, place = view[done:], place + done
 
 
 def check_metrics(metrics: Mapping[str, Any]) -> list[float]:

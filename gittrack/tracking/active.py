@@ -207,7 +207,7 @@ class ActiveRun(entities.Run):
         Raises:
             InvalidValueError: it is no table.
         """
-        from gittrack.tracking.rendering import render_table
+        from gittrack.tracking.tables import render_table
 
         self._session.log_bytes(render_table(data, artifact_file, self._read(artifact_file)), artifact_file)
 

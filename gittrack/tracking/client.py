@@ -229,18 +229,7 @@ class Client:
 
     def set_tag(self, run_id: str, key: str, value: Any, synchronous: bool | None = None) -> None:
         """Set a tag of a run."""
-        if self._is_open(run_id):
-            self.write(run_id, lambda run: run.set_tag(key, value))
-            return
-        text = session.to_tag(check_key("tag", key), value)
-        told = {"mlflow.runName": "name", "mlflow.note.content": "note"}.get(key)
-
-        def change(record: RunRecord) -> RunRecord:
-            if told is not None:
-                return replace(record, **{told: text})  # type: ignore[arg-type]
-            return replace(record, tags={**record.tags, key: text})
-
-        self._store().edit_run(run_id, change, f"tag {key}")
+        self.edit_tags(run_id, {key: value})
 
     def delete_tag(self, run_id: str, key: str) -> None:
         """Remove a tag of a run.
@@ -248,16 +237,28 @@ class Client:
         Raises:
             NotFoundError: it has no such tag.
         """
+        self.edit_tags(run_id, {}, [key])
+
+    def edit_tags(self, run_id: str, tags: Mapping[str, Any], removed: Sequence[str] = ()) -> None:
+        """Set and remove several tags of a run by one revision.
+
+        Raises:
+            NotFoundError: it has none of a removed key. InvalidValueError: a key or a value is not taken.
+        """
+        texts = {check_key("tag", key): session.to_tag(key, value) for key, value in tags.items()}
         if self._is_open(run_id):
-            self.write(run_id, lambda run: run.delete_tag(key))
+            self.write(run_id, lambda run: _edit_open_tags(run, texts, removed))
             return
+        told = {_TOLD_FIELDS[key]: texts.pop(key) for key in _TOLD_FIELDS if key in texts}
 
         def change(record: RunRecord) -> RunRecord:
-            if key not in record.tags:
-                raise NotFoundError(f"run {run_id} has no tag {key!r}")
-            return replace(record, tags={name: text for name, text in record.tags.items() if name != key})
+            kept = {**record.tags, **texts}
+            for key in removed:
+                if kept.pop(key, None) is None:
+                    raise NotFoundError(f"run {run_id} has no tag {key!r}")
+            return replace(record, tags=kept, **told)  # type: ignore[arg-type]
 
-        self._store().edit_run(run_id, change, f"tag {key} removed")
+        self._store().edit_run(run_id, change, f"tags {', '.join([*tags, *removed])}")
 
     def set_note(self, run_id: str, text: str) -> None:
         """Set a run's description, Markdown."""
@@ -352,7 +353,7 @@ class Client:
 
     def load_table(self, run_id: str, artifact_file: str) -> Any:
         """A table that was logged to a run, as a DataFrame."""
-        from gittrack.tracking.rendering import read_table
+        from gittrack.tracking.tables import read_table
 
         store = self._store()
         stored = store.get_run(run_id)
@@ -416,4 +417,12 @@ class Client:
 
 
 MlflowClient = Client
+_TOLD_FIELDS = {"mlflow.runName": "name", "mlflow.note.content": "note"}
 _HEAD_TAGS = frozenset({"mlflow.runName", "mlflow.parentRunId"})
+
+
+def _edit_open_tags(run: ActiveRun, tags: Mapping[str, Any], removed: Sequence[str]) -> None:
+    for key in removed:
+        run.delete_tag(key)
+    if tags:
+        run.set_tags(tags)

@@ -1,8 +1,8 @@
 """Which data a run used: its name, digest, source, schema and size, never the data itself.
 
 `from_pandas` and `from_numpy` have MLflow's arguments; `describe` makes a `Dataset` of whatever `log_input`
-was given. Anything on this floor may import it; it imports the errors and `rendering`, and loads pandas
-and NumPy inside the calls. The record that goes into `run.yaml` is `Dataset.to_dict()`.
+was given. Anything on this floor may import it; it imports the errors, `rendering` and `git.config`, and loads
+pandas and NumPy inside the calls. The record that goes into `run.yaml` is `Dataset.to_dict()`.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import urlsplit
 
 from gittrack.errors import InvalidValueError
+from gittrack.git.config import strip_userinfo
 from gittrack.tracking.rendering import is_loaded_instance, plain, type_name
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 _DIGEST_HEX_DIGITS = 16
-_USERINFO = re.compile(r"(?<=://)[^/?#\s\"]*@")
+_URL = re.compile(r"[a-zA-Z][\w+.-]*://(?:(?![a-zA-Z][\w+.-]*://)[^\s\"])+")  # one of several, side by side too
 # Both a URL's query (pre-signed S3, GCS and Azure links among them) and an ODBC string: `…;Password=…;…`.
 _SECRET_FIELD = re.compile(
     r"(?P<name>(?:^|(?<=[?&;#\s]))"
@@ -186,14 +187,14 @@ def _from_file(path: str | os.PathLike[str]) -> Dataset:
     if not file.is_file():
         what = "a folder" if file.is_dir() else "not a file"
         raise InvalidValueError(
-            f"dataset {strip_credentials(str(path))!r} is {what}",
+            f"dataset {mask_credentials(str(path))!r} is {what}",
             "give the path of a file, or describe loaded data: from_pandas(df, source=…)",
         )
     with file.open("rb") as stream:
         digest = hashlib.file_digest(stream, "sha256").hexdigest()
         size = os.fstat(stream.fileno()).st_size
     profile = json.dumps({"size_bytes": size})
-    return Dataset(file.name, digest, strip_credentials(str(path)), "local", profile=profile)
+    return Dataset(file.name, digest, mask_credentials(str(path)), "local", profile=profile)
 
 
 def _from_mlflow(dataset: Any) -> Dataset:
@@ -239,15 +240,18 @@ def _rows_of(profile: str) -> int | None:
 # -------------------------------------------------------------------------------------------------- sources
 
 
-def strip_credentials(text: str) -> str:
-    """The text without `user:password@` in URLs, and with secret fields of a query or DSN as `***`."""
-    return _SECRET_FIELD.sub(r"\g<name>***", _USERINFO.sub("", text))
+def mask_credentials(text: str) -> str:
+    """The text without `user:password@` in URLs, and with secret fields of a query or DSN as `***`.
+
+    A remote's URL loses its whole query (`git.config.strip_credentials`); here that says which data it was.
+    """
+    return _SECRET_FIELD.sub(r"\g<name>***", _URL.sub(lambda url: strip_userinfo(url[0]), text))
 
 
 def _source_text(source: Any) -> str:
     if source is None:
         return ""
-    return strip_credentials(_location(source))
+    return mask_credentials(_location(source))
 
 
 def _location(source: Any) -> str:

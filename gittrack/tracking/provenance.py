@@ -18,8 +18,9 @@ from dataclasses import dataclass
 
 from gittrack.errors import RepositoryError
 from gittrack.git.command import find_git
+from gittrack.git.config import strip_credentials
 from gittrack.git.repository import Repository, discover_repository
-from gittrack.git.worktree import CodeState, read_code_state, read_script_state, strip_credentials
+from gittrack.git.worktree import CodeState, read_code_state, read_script_state
 from gittrack.schema.records import Source
 
 _MASK = "***"

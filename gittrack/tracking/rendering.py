@@ -1,7 +1,7 @@
-"""Turns what a script logs (text, dicts, figures, images, tables) into the bytes of an artifact.
+"""Turns what a script logs (text, dicts, figures, images) into the bytes of an artifact; tables have `tables`.
 
 Pure: bytes out, no file, no git. Anything on the tracking floor may import it. It imports only the errors;
-NumPy, pandas, Pillow and the figure libraries load inside the call that needs them, and whether a value is
+NumPy, Pillow and the figure libraries load inside the call that needs them, and whether a value is
 theirs is asked of `sys.modules`, since a library that made a value is loaded already. The bytes are stored by
 `ActiveRun.log_artifact` and its kin.
 """
@@ -17,7 +17,7 @@ import math
 import re
 import sys
 import uuid
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from enum import Enum
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
@@ -26,18 +26,15 @@ from gittrack.errors import InvalidValueError, MissingToolError
 
 if TYPE_CHECKING:
     import numpy as np
-    import pandas as pd
     from PIL.Image import Image
 
 _YAML_SUFFIXES = (".yaml", ".yml")
 _PLOTLY_IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".svg", ".pdf")
-_TABLE_SUFFIXES = (".json", ".parquet")
 _IMAGE_KEY = re.compile(r"[\w\-./ ]+", re.ASCII)
 _MISSING_TYPES = ("NaTType", "NAType")
 # Floats within this of [0, 1] are taken as rounding of a resize or of half precision, and clipped: it is a
 # quarter of one step of 8 bits, so nobody sees it. Beyond it the scale is wrong, and that must be said.
 _FLOAT_SLACK = 1e-3
-_INFINITIES = {"Infinity": math.inf, "-Infinity": -math.inf}
 
 
 # ---------------------------------------------------------------------------------------------- text, dicts
@@ -63,7 +60,7 @@ def render_dict(dictionary: object, artifact_file: str) -> bytes:
     """
     try:
         value = plain(dictionary)
-        return _yaml_bytes(value) if _suffix(artifact_file) in _YAML_SUFFIXES else _json_bytes(value)
+        return _yaml_bytes(value) if suffix_of(artifact_file) in _YAML_SUFFIXES else _json_bytes(value)
     except RecursionError as error:
         raise InvalidValueError(
             f"{artifact_file}: the {type_name(dictionary)} contains itself, or is nested too deeply"
@@ -81,7 +78,7 @@ def plain(value: object) -> object:
     if isinstance(value, Enum):
         return plain(value.value)
     if isinstance(value, Mapping):
-        return _unique_keys((_plain_key(key), plain(item)) for key, item in value.items())
+        return unique_keys((_plain_key(key), plain(item)) for key, item in value.items())
     if isinstance(value, list | tuple):
         return [plain(item) for item in value]
     if isinstance(value, set | frozenset):
@@ -103,13 +100,14 @@ def _plain_other(value: object) -> object:
     # A class such as np.float32 has `tolist` too, but there is nothing in it to list.
     if isinstance(value, type) or not hasattr(value, "tolist"):
         return str(value)
-    if _is_numpy_time(value):
+    if is_numpy_time(value):
         # tolist() of datetime64[ns] gives bare integers.
         return _without_nat(value.astype(str).tolist())  # type: ignore[attr-defined]
     return plain(value.tolist())
 
 
-def _is_numpy_time(value: object) -> bool:
+def is_numpy_time(value: object) -> bool:
+    """Whether the value is a NumPy array or scalar of times, whose `tolist` may give bare integers."""
     return type(value).__module__ == "numpy" and getattr(value, "dtype", None).kind in "mM"  # type: ignore[union-attr]
 
 
@@ -124,7 +122,12 @@ def _plain_key(key: object) -> object:
     return str(key) if isinstance(small, list | dict) else small
 
 
-def _unique_keys(pairs: Iterable[tuple[Any, object]]) -> dict[Any, object]:
+def unique_keys(pairs: Iterable[tuple[Any, object]]) -> dict[Any, object]:
+    """A dictionary of the pairs.
+
+    Raises:
+        InvalidValueError: two keys are the same.
+    """
     found: dict[Any, object] = {}
     for key, value in pairs:
         if key in found:
@@ -133,18 +136,19 @@ def _unique_keys(pairs: Iterable[tuple[Any, object]]) -> dict[Any, object]:
     return found
 
 
-def _json_ready(value: object) -> object:
+def json_ready(value: object) -> object:
+    """A plain value in what JSON can hold: text for keys, names for NaN and infinities."""
     if isinstance(value, float):
         return value if math.isfinite(value) else _non_finite_name(value)
     if isinstance(value, dict):
-        return _unique_keys((_json_key(key), _json_ready(item)) for key, item in value.items())
+        return unique_keys((_json_key(key), json_ready(item)) for key, item in value.items())
     if isinstance(value, list):
-        return [_json_ready(item) for item in value]
+        return [json_ready(item) for item in value]
     return value
 
 
 def _json_key(key: object) -> str:
-    ready = _json_ready(key)
+    ready = json_ready(key)
     return ready if isinstance(ready, str) else json.dumps(ready)
 
 
@@ -155,7 +159,7 @@ def _non_finite_name(value: float) -> str:
 
 
 def _json_bytes(value: object) -> bytes:
-    ready = _json_ready(value)
+    ready = json_ready(value)
     try:
         text = json.dumps(ready, indent=2, ensure_ascii=False, allow_nan=False)
         return f"{text}\n".encode()
@@ -200,17 +204,17 @@ def render_figure(figure: object, artifact_file: str, save_kwargs: Mapping[str, 
 
 
 def _matplotlib_bytes(figure: Any, artifact_file: str, options: dict[str, Any]) -> bytes:
-    options.setdefault("format", _suffix(artifact_file)[1:])
+    options.setdefault("format", suffix_of(artifact_file)[1:])
     known = sorted(figure.canvas.get_supported_filetypes())
     if options["format"] not in known:
-        raise _unknown_suffix(artifact_file, "matplotlib", [f".{name}" for name in known])
+        raise unknown_suffix(artifact_file, "matplotlib", [f".{name}" for name in known])
     buffer = io.BytesIO()
     figure.savefig(buffer, **options)
     return buffer.getvalue()
 
 
 def _plotly_bytes(figure: Any, artifact_file: str, options: dict[str, Any]) -> bytes:
-    suffix = _suffix(artifact_file)
+    suffix = suffix_of(artifact_file)
     if suffix == ".html":
         # MLflow passes these to write_html, which knows one argument more.
         options.pop("auto_open", None)
@@ -219,7 +223,7 @@ def _plotly_bytes(figure: Any, artifact_file: str, options: dict[str, Any]) -> b
         return str(figure.to_json(**options)).encode()
     if suffix in _PLOTLY_IMAGE_SUFFIXES:
         return _plotly_image(figure, artifact_file, {"format": suffix[1:], **options})
-    raise _unknown_suffix(artifact_file, "plotly", [".html", ".json", *_PLOTLY_IMAGE_SUFFIXES])
+    raise unknown_suffix(artifact_file, "plotly", [".html", ".json", *_PLOTLY_IMAGE_SUFFIXES])
 
 
 def _plotly_image(figure: Any, artifact_file: str, options: dict[str, Any]) -> bytes:
@@ -293,9 +297,9 @@ def _image_format(artifact_file: str) -> str:
     from PIL import Image
 
     writable = {end: name for end, name in Image.registered_extensions().items() if name in Image.SAVE}
-    suffix = _suffix(artifact_file)
+    suffix = suffix_of(artifact_file)
     if suffix not in writable:
-        raise _unknown_suffix(artifact_file, "Pillow", sorted(writable))
+        raise unknown_suffix(artifact_file, "Pillow", sorted(writable))
     return writable[suffix]
 
 
@@ -355,173 +359,17 @@ def _refuse_outside(pixels: np.ndarray[Any, Any], low: float, high: float) -> No
         )
 
 
-# --------------------------------------------------------------------------------------------------- tables
-
-
-def render_table(
-    data: Mapping[str, Any] | pd.DataFrame, artifact_file: str, existing: bytes | None = None
-) -> bytes:
-    """The table, after the rows of an existing one, as split-oriented `.json` or as `.parquet`.
-
-    Columns are the union of both in order of appearance; what a row lacks is null. A frame's index is left
-    out. In `.json` one row is one line, NaN is null, and infinities are strings that `read_table` turns back.
-
-    Args:
-        data: a DataFrame, or columns by name: sequences of one length, or single values for all rows.
-        artifact_file: `.json` or `.parquet`.
-        existing: bytes of an earlier table of the same suffix.
-
-    Raises:
-        InvalidValueError: another suffix, unequal lengths, two columns of one name, a damaged existing table.
-        MissingToolError: `.parquet` without pyarrow.
-    """
-    _refuse_table_suffix(artifact_file)
-    if _suffix(artifact_file) == ".parquet":
-        return _parquet_bytes(_to_frame(data), artifact_file, existing)
-    columns = _table_columns(data)
-    old_names, old_rows = _parse_table(existing, artifact_file) if existing is not None else ([], [])
-    names = list(dict.fromkeys([*old_names, *columns]))
-    rows = [[*row, *[None] * (len(names) - len(old_names))] for row in old_rows]
-    count = len(next(iter(columns.values()), []))
-    cells = [[_cell(item, name) for item in columns.get(name, [None] * count)] for name in names]
-    return _table_json(names, [*rows, *zip(*cells, strict=True)])
-
-
-def read_table(data: bytes, artifact_file: str) -> pd.DataFrame:
-    """The table that `render_table` wrote, with a fresh index 0, 1, 2, …
-
-    Raises:
-        InvalidValueError: not a table, or a suffix other than `.json` and `.parquet`.
-        MissingToolError: `.parquet` without pyarrow.
-    """
-    import pandas as pd
-
-    _refuse_table_suffix(artifact_file)
-    if _suffix(artifact_file) == ".parquet":
-        return _read_parquet(data, artifact_file)
-    names, rows = _parse_table(data, artifact_file)
-    columns = [_revived([row[index] for row in rows]) for index in range(len(names))]
-    return pd.DataFrame(dict(zip(names, columns, strict=True)), columns=names)
-
-
-def _table_columns(data: Any) -> dict[str, list[Any]]:
-    if is_loaded_instance(data, "pandas", "DataFrame"):
-        return _unique_keys((str(label), data.iloc[:, index].tolist()) for index, label in enumerate(data.columns))  # type: ignore[return-value]
-    if not isinstance(data, Mapping):
-        raise InvalidValueError(
-            f"a table must be a dict or a pandas DataFrame, not {type_name(data)}",
-            "call its `.to_pandas()` first" if hasattr(data, "to_pandas") else "",
-        )
-    columns = _unique_keys((str(name), _column_list(values)) for name, values in data.items())
-    lengths = {name: len(values) for name, values in columns.items() if isinstance(values, list)}
-    if len(set(lengths.values())) > 1:
-        raise InvalidValueError(f"the columns of a table must have one length; found {lengths}")
-    count = next(iter(lengths.values()), 1)
-    return {name: item if isinstance(item, list) else [item] * count for name, item in columns.items()}
-
-
-def _column_list(values: Any) -> Any:
-    """A list for a column, and a single value as it is."""
-    if hasattr(values, "tolist") and not isinstance(values, type) and not _is_numpy_time(values):
-        return values.tolist()
-    is_single = isinstance(values, str | bytes) or getattr(values, "ndim", 1) == 0
-    is_column = isinstance(values, Sequence) or hasattr(values, "tolist")
-    return list(values) if is_column and not is_single else values
-
-
-def _cell(value: object, column: str) -> object:
-    # Nearly all cells of a table: 1.0 instead of 1.2 s for a million numbers.
-    if type(value) in (str, int) or (type(value) is float and math.isfinite(value)):
-        return value
-    if is_loaded_instance(value, "PIL.Image", "Image"):
-        raise InvalidValueError(
-            f"column {column!r} of the table holds images",
-            "log them with log_image, and their paths in the table",
-        )
-    value = plain(value)
-    return None if isinstance(value, float) and math.isnan(value) else _json_ready(value)
-
-
-def _table_json(names: list[str], rows: list[Any]) -> bytes:
-    encode = json.JSONEncoder(allow_nan=False, separators=(",", ":")).encode
-    body = ",\n".join(map(encode, rows))
-    return f'{{"columns":{encode(names)},"data":[\n{body}\n]}}\n'.encode()
-
-
-def _parse_table(data: bytes, artifact_file: str) -> tuple[list[str], list[list[Any]]]:
-    try:
-        table = json.loads(data)
-        names, rows = [str(name) for name in table["columns"]], [list(row) for row in table["data"]]
-    except (ValueError, KeyError, TypeError) as error:
-        raise InvalidValueError(
-            f"{artifact_file} is not a table: its JSON needs the keys 'columns' and 'data'",
-            "log the table under another name",
-        ) from error
-    if any(len(row) != len(names) for row in rows) or len(set(names)) != len(names):
-        raise InvalidValueError(f"{artifact_file} is not a table: its rows do not fit its columns {names}")
-    return names, rows
-
-
-def _revived(cells: list[Any]) -> list[Any]:
-    """Infinities again, where nothing but numbers stands beside them."""
-    others = [cell for cell in cells if not (isinstance(cell, str) and cell in _INFINITIES)]
-    if len(others) == len(cells) or any(isinstance(cell, str | list | dict) for cell in others):
-        return cells
-    return [_INFINITIES.get(cell, cell) if isinstance(cell, str) else cell for cell in cells]
-
-
-def _to_frame(data: Any) -> pd.DataFrame:
-    """The table with text for column names, as Parquet wants them, and a frame's dtypes kept."""
-    import pandas as pd
-
-    columns = _table_columns(data)
-    return data.set_axis(list(columns), axis=1) if isinstance(data, pd.DataFrame) else pd.DataFrame(columns)
-
-
-def _parquet_bytes(frame: pd.DataFrame, artifact_file: str, existing: bytes | None) -> bytes:
-    import pandas as pd
-
-    if existing is not None:
-        frame = pd.concat([_read_parquet(existing, artifact_file), frame], ignore_index=True)
-    buffer = io.BytesIO()
-    try:
-        frame.to_parquet(buffer, index=False)
-    except ImportError as error:
-        raise _no_parquet(artifact_file) from error
-    return buffer.getvalue()
-
-
-def _read_parquet(data: bytes, artifact_file: str) -> pd.DataFrame:
-    import pandas as pd
-
-    try:
-        return pd.read_parquet(io.BytesIO(data))
-    except ImportError as error:
-        raise _no_parquet(artifact_file) from error
-    except (ValueError, OSError) as error:
-        raise InvalidValueError(f"{artifact_file} is not a Parquet table: {error}") from error
-
-
-def _no_parquet(artifact_file: str) -> MissingToolError:
-    return MissingToolError(
-        f"{artifact_file}: pandas needs pyarrow for Parquet", "pip install pyarrow, or log the table as .json"
-    )
-
-
-def _refuse_table_suffix(artifact_file: str) -> None:
-    if _suffix(artifact_file) not in _TABLE_SUFFIXES:
-        raise _unknown_suffix(artifact_file, "log_table", _TABLE_SUFFIXES)
-
-
 # -------------------------------------------------------------------------------------------- names of things
 
 
-def _suffix(artifact_file: str) -> str:
+def suffix_of(artifact_file: str) -> str:
+    """A file's suffix in lower case, dot included; empty where it has none."""
     return PurePosixPath(artifact_file).suffix.lower()
 
 
-def _unknown_suffix(artifact_file: str, writer: str, known: Iterable[str]) -> InvalidValueError:
-    found = _suffix(artifact_file) or "no suffix"
+def unknown_suffix(artifact_file: str, writer: str, known: Iterable[str]) -> InvalidValueError:
+    """The error for a file whose suffix a writer does not write."""
+    found = suffix_of(artifact_file) or "no suffix"
     return InvalidValueError(f"{artifact_file}: {writer} cannot write {found}", f"it writes {', '.join(known)}")
 
 

@@ -15,14 +15,10 @@ from gittrack.git.command import find_git
 from gittrack.git.objects import ObjectId, ObjectSet, TreeEntry
 from gittrack.git.packs import write_pack
 from gittrack.git.repository import Repository, create_bare_repository, discover_repository
-from gittrack.git.worktree import (
-    CodeState,
-    copy_tree,
-    is_likely_secret,
-    read_code_state,
-    read_script_state,
-    strip_credentials,
-)
+from gittrack.git.carrying import copy_tree
+from gittrack.git.config import strip_credentials
+from gittrack.git.source_files import is_likely_secret
+from gittrack.git.worktree import CodeState, read_code_state, read_script_state
 
 IDENTITY = ("-c", "user.name=Ada", "-c", "user.email=ada@example.org", "-c", "protocol.file.allow=always")
 

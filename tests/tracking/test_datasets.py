@@ -15,7 +15,7 @@ import pandas as pd
 import pytest
 
 from gittrack.errors import InvalidValueError
-from gittrack.tracking.datasets import Dataset, describe, from_numpy, from_pandas, strip_credentials
+from gittrack.tracking.datasets import Dataset, describe, from_numpy, from_pandas, mask_credentials
 
 
 def frame(**changes: Any) -> pd.DataFrame:
@@ -163,9 +163,7 @@ def test_columns_of_one_name_are_all_counted() -> None:
 
 
 def test_an_arrays_record_has_mlflows_fields() -> None:
-    record = from_numpy(
-        np.zeros((3, 2)), source="s3://b/x.npy", targets=np.zeros(3, dtype=np.int8), digest="d"
-    )
+    record = from_numpy(np.zeros((3, 2)), source="s3://b/x.npy", targets=np.zeros(3, dtype=np.int8), digest="d")
     assert record == Dataset(
         name="dataset",
         digest="d",
@@ -177,9 +175,7 @@ def test_an_arrays_record_has_mlflows_fields() -> None:
                     "features": json.dumps(
                         [{"type": "tensor", "tensor-spec": {"dtype": "float64", "shape": [-1, 2]}}]
                     ),
-                    "targets": json.dumps(
-                        [{"type": "tensor", "tensor-spec": {"dtype": "int8", "shape": [-1]}}]
-                    ),
+                    "targets": json.dumps([{"type": "tensor", "tensor-spec": {"dtype": "int8", "shape": [-1]}}]),
                 }
             }
         ),
@@ -215,9 +211,7 @@ def test_an_arrays_layout_in_memory_does_not_count() -> None:
     assert from_numpy(np.asfortranarray(array)).digest == from_numpy(array).digest
 
 
-@pytest.mark.parametrize(
-    "array", [np.array(1.0), np.zeros((0, 3)), np.array(["a"]), np.array(["2024"], "M8[D]")]
-)
+@pytest.mark.parametrize("array", [np.array(1.0), np.zeros((0, 3)), np.array(["a"]), np.array(["2024"], "M8[D]")])
 def test_arrays_of_any_kind_have_a_digest(array: np.ndarray[Any, Any]) -> None:
     assert len(from_numpy(array).digest) == 16
 
@@ -304,9 +298,7 @@ def test_describe_names_what_it_does_not_take() -> None:
 
 
 def test_a_dataset_needs_a_name_and_a_digest() -> None:
-    with pytest.raises(
-        InvalidValueError, match="a dataset's digest must be a text that is not empty, not ''"
-    ):
+    with pytest.raises(InvalidValueError, match="a dataset's digest must be a text that is not empty, not ''"):
         Dataset("n", "")
 
 
@@ -317,6 +309,9 @@ def test_a_dataset_needs_a_name_and_a_digest() -> None:
     ("source", "expected"),
     [
         ("https://me:p@ss@host:80/a@b?v=3", "https://host:80/a@b?v=3"),
+        ("https://me:p/w@host/a", "https://host/a"),
+        ("https://h/a,https://me:pw@h/b", "https://h/a,https://h/b"),
+        ('{"a": "s3://me:pw@b/x", "b": "https://me:pw@h/y"}', '{"a": "s3://b/x", "b": "https://h/y"}'),
         ("postgresql+psycopg://me:pw@host/db", "postgresql+psycopg://host/db"),
         ("https://b.s3/x?X-Amz-Date=1&X-Amz-Signature=ab", "https://b.s3/x?X-Amz-Date=1&X-Amz-Signature=***"),
         ("https://a.blob/x?sv=1&sig=a%2Fb", "https://a.blob/x?sv=1&sig=***"),
@@ -327,7 +322,7 @@ def test_a_dataset_needs_a_name_and_a_digest() -> None:
     ],
 )
 def test_a_source_is_stripped_of_credentials_and_nothing_else(source: str, expected: str) -> None:
-    assert strip_credentials(source) == expected
+    assert mask_credentials(source) == expected
 
 
 @pytest.mark.parametrize(
