@@ -6,6 +6,7 @@ repository is made harmless first: no escape sequence of a stranger reaches the 
 
 from __future__ import annotations
 
+import functools
 import json
 import math
 import os
@@ -25,6 +26,7 @@ _GAP = "  "
 _COLUMN_MIN = 6
 
 
+@functools.cache
 def is_terminal() -> bool:
     """Whether stdout is a person's terminal."""
     return sys.stdout.isatty()

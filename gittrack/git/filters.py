@@ -2,8 +2,8 @@
 
 A filter is a program that a config names and an attribute calls; reading a work tree must start none. So the
 names are found by a rule that finds too many rather than too few: every ``[filter …]`` header, wherever in
-a file it stands, in every file that may be included on whatever condition. Where even that is not sure, git is asked
-(2 ms). Source: git's config.c; a header never spans lines, so a search cannot miss one.
+a file it stands, in every file that may be included on whatever condition. Where even that is not sure, git is
+asked (2 ms). Source: git's config.c; a header never spans lines, so a search cannot miss one.
 """
 
 from __future__ import annotations

@@ -8,6 +8,7 @@ Source of the scalar forms: YAML 1.2.2, section 10.3 (core schema), less its oct
 
 from __future__ import annotations
 
+import functools
 import json
 import math
 import re
@@ -21,7 +22,8 @@ _PLAIN_KEY = re.compile(r"[A-Za-z_][A-Za-z0-9_./-]*")
 _YAML_WORDS = frozenset(["y", "n", "yes", "no", "true", "false", "on", "off", "null"])
 # what YAML takes for a line break or refuses to read, and what turns text around on a screen
 _ESCAPED = re.compile("[\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff\ufffe\uffff]")
-_LINE = re.compile(r'( *)(?:"((?:[^"\\]|\\.)*)"|([A-Za-z_][A-Za-z0-9_./-]*)):(?: (.+))?')
+# indent, quoted key with its quotes, plain key, scalar
+_LINE = re.compile(r'^( *)(?:("(?:[^"\\\n]|\\.)*")|([A-Za-z_][A-Za-z0-9_./-]*)):(?: (.+))?$', re.MULTILINE)
 _INT = re.compile(r"[-+]?(?:0|[1-9][0-9]*)")
 _FLOAT = re.compile(r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?")
 _WORDS: dict[str, Any] = {
@@ -118,42 +120,42 @@ def _quote(text: str) -> str:
 
 def _parse_lines(text: str) -> dict[str, Any] | None:
     """What canonical lines say, or None when a line is not canonical."""
+    lines = _LINE.findall(text)
+    if len(lines) != text.count("\n") or not (text.endswith("\n") or not text):
+        return None
     top: dict[str, Any] = {}
     levels, inners = [top], []
-    for line in text.split("\n"):
-        if not line:
-            continue
-        match = _LINE.fullmatch(line)
-        if match is None:
-            return None
-        depth, odd = divmod(len(match[1]), 2)
-        if odd or depth >= min(len(levels), _DEPTH_MAX):
-            return None
-        del levels[depth + 1 :]
-        parent = levels[depth]
-        try:
-            key = match[3] if match[2] is None else _unquote(f'"{match[2]}"')
+    try:
+        for indent, quoted, plain, value in lines:
+            depth = len(indent) >> 1
+            if len(indent) & 1 or depth >= len(levels) or depth >= _DEPTH_MAX:
+                return None
+            if depth + 1 < len(levels):
+                del levels[depth + 1 :]
+            parent = levels[depth]
+            key = plain or _unquote(quoted)
             if key in parent:
                 return None
-            if match[4] is None:
+            if value:
+                parent[key] = _parse_scalar(value) if value != "{}" else {}
+            else:
                 inner: dict[str, Any] = {}
                 parent[key] = inner
                 levels.append(inner)
                 inners.append(inner)
-            else:
-                parent[key] = _parse_scalar(match[4])
-        except (ValueError, RecursionError):
-            return None
+    except (ValueError, RecursionError):
+        return None
     return top if all(inners) else None  # a key with nothing behind it is null, which is not written so
 
 
+@functools.lru_cache(maxsize=1 << 14)  # a long list repeats most of its values
 def _parse_scalar(text: str) -> Any:
     if text[0] == '"':
         return _unquote(text)
+    if text.isdigit() and text.isascii() and (text[0] != "0" or len(text) == 1):
+        return int(text) if len(text) <= _INT_DIGITS_MAX else _refuse(text)
     if text in _WORDS:
         return _WORDS[text]
-    if text == "{}":
-        return {}
     if _INT.fullmatch(text):
         return int(text) if len(text) <= _INT_DIGITS_MAX else _refuse(text)
     if _FLOAT.fullmatch(text):
@@ -162,6 +164,8 @@ def _parse_scalar(text: str) -> Any:
 
 
 def _unquote(text: str) -> str:
+    if "\\" not in text and text.find('"', 1) == len(text) - 1 and text.isprintable():
+        return text[1:-1]
     found: str = json.loads(text)
     return clean_text(found) if "\\u" in text else found
 

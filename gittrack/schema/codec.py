@@ -6,6 +6,7 @@ format is made of the same tables.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeAlias
@@ -89,6 +90,12 @@ EXPERIMENT_FIELDS = (
     ("description?", "string", "Markdown"),
     ("tags?", "mapping", "text by key"),
 )
+_FINITE, _WHOLE = r"(-?[0-9]+\.[0-9]+(?:e[+-][0-9]+)?)", r"(-?[0-9]{1,19})"
+_SUMMARY = re.compile(  # a metric with finite values, just as it is written
+    r"^([A-Za-z_][A-Za-z0-9_./-]*):\n"
+    + "".join(rf"  {name}: {_WHOLE if kind == 'integer' else _FINITE}\n" for name, kind, _ in METRIC_FIELDS),
+    re.MULTILINE,
+)
 _TIMES = frozenset({"started_at", "ended_at", "created_at", "updated_at"})
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _TIME_MIN, _TIME_MAX = -62_135_596_800_000, 253_402_300_799_999  # years 1 to 9999
@@ -112,7 +119,6 @@ def parse_run(run_yaml: bytes, params_yaml: bytes, metrics_yaml: bytes, where: s
     """
     top = parse_mapping(run_yaml, f"{where} {RUN_FILE}")
     params = parse_mapping(params_yaml, f"{where} {PARAMS_FILE}")
-    metrics = parse_mapping(metrics_yaml, f"{where} {METRICS_FILE}")
     try:
         known = _known(top, RUN_FIELDS)
         check_run_id(known["id"])
@@ -122,7 +128,7 @@ def parse_run(run_yaml: bytes, params_yaml: bytes, metrics_yaml: bytes, where: s
             source=_parse_source(source) if source else None,
             inputs=tuple(_parse_input(inputs[number]) for number in inputs),
             params={key: _param(value) for key, value in params.items()},
-            metrics={key: _parse_summary(value) for key, value in metrics.items()},
+            metrics=_parse_metrics(metrics_yaml, where),
             extra=_unknown(top, RUN_FIELDS),
         )
     except DamagedError:
@@ -258,6 +264,28 @@ def _parse_input(mapping: Mapping[str, Any]) -> DatasetInput:
 
 def _parse_source(mapping: Mapping[str, Any]) -> Source:
     return Source(**_known(mapping, SOURCE_FIELDS), extra=_unknown(mapping, SOURCE_FIELDS))
+
+
+def _parse_metrics(data: bytes, where: str) -> dict[str, MetricSummary]:
+    """The summaries by key. A long list of runs has thousands: canonical ones are taken by one pattern each."""
+    text = data.decode("utf-8", "replace")
+    blocks = _SUMMARY.findall(text)
+    if len(blocks) * (len(METRIC_FIELDS) + 1) == text.count("\n") and text.endswith("\n"):
+        found = {
+            key: MetricSummary(
+                first=float(first),
+                last=float(last),
+                last_step=int(step),
+                min=float(low),
+                max=float(high),
+                count=int(count),
+            )
+            for key, first, last, step, low, high, count in blocks
+        }
+        if len(found) == len(blocks):
+            return found
+    metrics = parse_mapping(data, f"{where} {METRICS_FILE}")
+    return {key: _parse_summary(value) for key, value in metrics.items()}
 
 
 def _parse_summary(mapping: Mapping[str, Any]) -> MetricSummary:

@@ -181,6 +181,8 @@ def clean_text(text: str) -> str:
 
 def one_line(text: str, limit: int = 200) -> str:
     """Text safe to show on one line: control, bidi and line-breaking characters become visible or blank."""
+    if text.isprintable():  # most text is, and then has nothing to hide
+        return text if len(text) <= limit else text[: limit - 1] + "…"
     shown = _SPECIAL.sub(lambda match: " " if match[0] in "\t\r\n\u2028\u2029" else _visible(match[0]), text)
     return shown if len(shown) <= limit else shown[: limit - 1] + "…"
 

@@ -7,6 +7,8 @@ ended, leads to the rest being folded later, and to nothing twice.
 
 from __future__ import annotations
 
+import hashlib
+import logging
 import os
 import shutil
 from collections.abc import Mapping
@@ -33,6 +35,8 @@ from gittrack.store.trees import (
     attributes_files,
     record_files,
 )
+
+_log = logging.getLogger("gittrack")
 
 
 def fold_live(live: LiveRun, base: RunRecord | None, taken: Mapping[str, int] | None = None) -> RunFold:
@@ -65,13 +69,14 @@ def commit_live(
             work = _Folding(repository, live, revisions)
             try:
                 work.read(lost_as)
-                if not work.has_news:
+                if not work.has_news:  # a run whose first record was never written is none
                     live.remove(work.taken)
                     return None
                 with open_branches(repository) as branches:
                     if not is_new and len(find_revisions(repository, live.run_id)) != len(revisions):
                         continue  # somebody edited the run meanwhile: fold onto that
                     commit = branches.commit(work.objects, work.draft())
+                work.place_again()
             finally:
                 work.clean()
             live.remove(work.taken)
@@ -85,7 +90,9 @@ class _Folding:
         self._repository = repository
         self._live = live
         self._base = revisions[-1] if revisions else None
-        self._spill = os.path.join(repository.state_dir, "spill", f"{live.run_id}-{os.getpid()}")
+        self._spill = os.path.join(live.folder, f"spill-{os.getpid()}")  # goes with it if we are killed
+        self._placed: list[tuple[str, Content]] = []
+        self._is_recovery = False
         self.objects = ObjectSet()
         self.taken: dict[str, int] = {}
         for revision in revisions:
@@ -94,6 +101,7 @@ class _Folding:
 
     def read(self, lost_as: Status | None) -> None:
         """Fold the streams, and build the tree of the revision that they make."""
+        self._is_recovery = lost_as is not None
         with ObjectReader(self._repository) as reader:
             base_tree = self._base_tree(reader)
             base_record = base_tree.read_record() if base_tree else None
@@ -102,7 +110,7 @@ class _Folding:
             streams = self._live.read_streams()
             count = _feed(fold, streams, dict(self.taken))
             self.taken.update({stream.nonce: stream.consumed for stream in streams if stream.nonce})
-            self.has_news = count > 0 or base_record is None
+            self.has_news = count > 0
             self._run = self._close(fold, lost_as)
             self._tree = self._build_tree(reader, base_tree, fold, histories)
 
@@ -110,6 +118,11 @@ class _Folding:
         what = "" if self._base is None else "resumed"
         message = format_run_message(self._run, what, self._own_taken())
         return Draft(self._run.experiment, self._tree, message, self._run.started_at // 1000)
+
+    def place_again(self) -> None:
+        """Bring back what `git lfs prune` took away before the branch named it."""
+        for staged, content in self._placed:
+            place_object(self._repository, staged, content)
 
     def clean(self) -> None:
         shutil.rmtree(self._spill, ignore_errors=True)
@@ -143,8 +156,11 @@ class _Folding:
         files |= record_files(self._run, self.objects)
         for key, csv in histories.finish().items():
             self._put_history(metric_path(key), csv, files, pointers)
+        folders = {folder for path in files for folder in _folders_of(path)}
         for artifact in fold.artifacts.values():
-            self._put_artifact(artifact, files, pointers)
+            if self._is_whole(artifact):
+                _make_room(f"artifacts/{artifact.path}", files, folders, pointers)
+                self._put_artifact(artifact, files, pointers)
         if fold.environment:
             files[REQUIREMENTS_FILE] = (FILE_MODE, self.objects.add_blob(fold.environment.encode()))
         self._put_code(reader, fold.code_tree, files)
@@ -158,22 +174,42 @@ class _Folding:
             return
         with open(csv, "rb") as file:
             content = stage_chunks(iter(lambda: file.read(1 << 20), b""), self._spill)
-        place_object(self._repository, os.path.join(self._spill, content.oid), content)
+        self._place(os.path.join(self._spill, content.oid), content)
         files[path] = (FILE_MODE, self.objects.add_blob(format_pointer(content)))
         pointers.add(path)
 
     def _put_artifact(self, artifact: Artifact, files: Files, pointers: set[str]) -> None:
         path = f"artifacts/{artifact.path}"
-        _make_room(path, files, pointers)
         staged = os.path.join(self._live.staging_dir, artifact.oid)
         content = Content(artifact.oid, artifact.size_bytes, artifact.inline)
         if artifact.inline or artifact.mode == LINK_MODE:
             with open(staged, "rb") as file:
                 files[path] = (artifact.mode, self.objects.add_blob(file.read()))
             return
-        place_object(self._repository, staged, content)
+        self._place(staged, content)
         files[path] = (artifact.mode, self.objects.add_blob(format_pointer(content)))
         pointers.add(path)
+
+    def _place(self, staged: str, content: Content) -> None:
+        place_object(self._repository, staged, content)
+        self._placed.append((staged, content))
+
+    def _is_whole(self, artifact: Artifact) -> bool:
+        """Whether an artifact's bytes are still as they were logged; one that is lost must not hold up the rest.
+
+        A power cut may leave anything in the file of a run that is recovered.
+        """
+        staged = os.path.join(self._live.staging_dir, artifact.oid)
+        try:
+            good = os.stat(staged).st_size == artifact.size_bytes
+            if good and self._is_recovery:
+                with open(staged, "rb") as file:
+                    good = hashlib.file_digest(file, "sha256").hexdigest() == artifact.oid
+        except FileNotFoundError:
+            good = False
+        if not good:
+            _log.warning("gittrack leaves out artifact %s of run %s: it is lost", artifact.path, self._live.run_id)
+        return good
 
     def _put_code(self, reader: ObjectReader, tree: str | None, files: Files) -> None:
         if tree is None:
@@ -213,10 +249,17 @@ def _feed(fold: RunFold, streams: list[Stream], taken: dict[str, int]) -> int:
     return count
 
 
-def _make_room(path: str, files: Files, pointers: set[str]) -> None:
+def _make_room(path: str, files: Files, folders: set[str], pointers: set[str]) -> None:
     """Let a new file take the place of an old folder of its name, or of an old file that is now a folder."""
-    stale = [other for other in files if other.startswith(path + "/") or path.startswith(other + "/")]
-    for other in [*stale, path]:
-        if other in files:
-            del files[other]
+    above = _folders_of(path)
+    stale = [folder for folder in above if folder in files]
+    if path in folders:
+        stale += [other for other in files if other.startswith(path + "/")]
+    for other in (*stale, path):
+        files.pop(other, None)
         pointers.discard(other)
+    folders.update(above)
+
+
+def _folders_of(path: str) -> list[str]:
+    return [path[:at] for at, char in enumerate(path) if char == "/"]

@@ -41,11 +41,13 @@ HEADER = struct.Struct("<4sIQ")
 EVENT_HEAD = struct.Struct("<III")
 SEAL = struct.Struct("<Q")
 EVENT_KIND, FIRST_SHAPE = 1, 16
+EVENT_BYTES_MAX = 64 << 20
 
 _WINDOW_MIN, _WINDOW_MAX = 64 << 10, 4 << 20
 _BACKLOG_MAX = 256 << 20  # points kept in memory while a disk fails
 _SYNC_EVERY_S = 1.0
 _BEAT_TICKS = 30
+_YEAR_1_S, _YEAR_9999_S = -62_135_596_800, 253_370_764_800
 _NOWHERE = bytearray(0)  # too small for any record: sends an append the slow way
 _log = logging.getLogger("gittrack")
 
@@ -96,8 +98,8 @@ class Journal:
         self._lock = threading.RLock()
         self.dropped = 0
         self.was_removed = False
-        self._open()
-        _flusher.watch(self)
+        with self._lock:
+            self._open()
 
     @property
     def nonce(self) -> str:
@@ -138,22 +140,26 @@ class Journal:
         values = check_metrics(metrics)
         keys = tuple(metrics)
         number = None if step is None else check_step(step)
+        moment = time() if time_s is None else check_time(time_s)
         with self._lock:
             if not keys:
                 return
             shape = self._define_shape(keys)
             step = self._count_step(keys) if number is None else number
-            moment = time() if time_s is None else time_s
             self._emit(shape_struct(len(keys)).pack(shape, step, moment, *values, self._seal))
 
     def append_event(self, kind: str, fields: Mapping[str, Any], time_s: float | None = None) -> None:
         """Append anything else: its kind and its fields, which JSON can hold.
 
         Raises:
-            RunStateError: the run has ended.
+            RunStateError: the run has ended. InvalidValueError: it is longer than 64 MiB.
         """
         moment = time() if time_s is None else time_s
         payload = json.dumps({"e": kind, "t": moment, **fields}, separators=(",", ":")).encode()
+        if len(payload) > EVENT_BYTES_MAX:
+            raise InvalidValueError(
+                f"{len(payload)} bytes are too many for one call", "log it in several, or as an artifact"
+            )
         with self._lock:
             head = EVENT_HEAD.pack(EVENT_KIND, len(payload), zlib.crc32(payload))
             self._emit(head + payload + SEAL.pack(self._seal))
@@ -169,12 +175,12 @@ class Journal:
             OSError: the disk failed.
         """
         with self._lock:
+            self._write_late()
             if self._backlog:
                 self._drain()
             mark = (self._file_end, self._next)
             if self._descriptor is None or mark == self._synced:
                 return
-            self._write_late()
             descriptor = os.dup(self._descriptor)  # another thread may close the stream meanwhile
         try:
             os.fdatasync(descriptor)
@@ -184,8 +190,10 @@ class Journal:
 
     def touch(self) -> None:
         """Let other machines see that this process lives, though nothing may have been logged for long."""
-        if self._descriptor is not None:
+        try:
             os.utime(self.path)
+        except FileNotFoundError:
+            pass  # removed under our hands, or not made yet: closing puts it back
 
     def close(self) -> None:
         """End the stream: later appends raise. What waits in memory is tried once more; idempotent.
@@ -210,7 +218,9 @@ class Journal:
         """In a forked child: let go of the parent's stream; the first append opens one of the child's own."""
         self._lock = threading.RLock()
         self._buffer, self._next = _NOWHERE, 0
-        self._descriptor = None
+        if self._descriptor is not None:
+            os.close(self._descriptor)
+            self._descriptor = None
         self._backlog, self._drained = [], []
         self._shapes, self._shape_ids = {}, {}
         self._seal = 0
@@ -229,6 +239,7 @@ class Journal:
         self._synced = None
         self._descriptor = None
         self.path = os.path.join(self._folder, f"{self.nonce}.log")
+        _flusher.watch(self)  # before the file is there: nobody may take it for a dead one's
         try:
             self._descriptor = self._create_file()
         except OSError as error:
@@ -255,7 +266,6 @@ class Journal:
     def _define_shape(self, keys: tuple[str, ...]) -> int:
         if self._seal == 0:
             self._open()  # first append of a forked child
-            _flusher.watch(self)
         known = self._shape_ids.get(keys)
         if known is not None:
             return known
@@ -274,7 +284,6 @@ class Journal:
             raise RunStateError("the run has ended", "start another, or resume it: start_run(run_id=…)")
         if self._seal == 0:
             self._open()
-            _flusher.watch(self)
             record = record[:-8] + SEAL.pack(self._seal)
         if not self._mapped and (self._descriptor is not None or not self._backlog):
             try:
@@ -525,6 +534,23 @@ def check_step(step: Any) -> int:
     if not -(1 << 63) <= number < 1 << 63:
         raise InvalidValueError(f"step {number} does not fit 64 bits")
     return number
+
+
+def check_time(time_s: Any) -> float:
+    """A point's time, in seconds since the epoch, that a calendar can show.
+
+    Raises:
+        InvalidValueError: it is none; most often its unit is another.
+    """
+    try:
+        moment = float(time_s)
+    except Exception as error:
+        raise InvalidValueError(f"a timestamp is a number, not {time_s!r:.80}") from error
+    if not _YEAR_1_S <= moment < _YEAR_9999_S:
+        raise InvalidValueError(
+            f"timestamp {moment * 1000:.0f} lies outside the years 1 to 9998", "give milliseconds since the epoch"
+        )
+    return moment
 
 
 def _has_gil() -> bool:

@@ -6,11 +6,14 @@ under ``artifacts/<sha256>``, and the changed code under ``code.objects``. It go
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import functools
 import os
 import platform
+import re
 import shutil
+import stat
 import struct
 import tempfile
 import time
@@ -23,13 +26,17 @@ from gittrack.errors import BusyError
 from gittrack.git.objects import ObjectSet
 from gittrack.git.repository import Repository
 from gittrack.schema.names import RunId, is_run_id
+from gittrack.store.journal import is_open_here
 from gittrack.store.shared_journal import SHARED_NAME
 from gittrack.store.streams import Stream
 
 SILENCE_LIMIT_S = 3600.0  # a writer on another machine touches its stream at least once a minute
+BIRTH_LIMIT_S = 60.0  # between making the folder, or the stream, and the first record in it lie milliseconds
 DETACHED_LIMIT_S = 7 * 24 * 3600.0  # a run of `gittrack start` may wait for days between two commands
 _FOLD_WAIT_S = 60.0
 _OBJECT_HEAD = struct.Struct("<BQ")
+_UNKNOWN = "alive"  # the start of a process that is there, and tells no more
+_ASIDE = re.compile(r"([0-9a-f]{32})\.gone-[0-9]+")
 
 
 class LiveRun:
@@ -59,11 +66,12 @@ class LiveRun:
         streams = [Stream(os.path.join(self.folder, name)) for name in names]
         return sorted(streams, key=lambda stream: (stream.writer.get("t", 0.0), stream.path))
 
-    def is_alive(self, *, apart_from_us: bool = False) -> bool:
-        """Whether any of its writers may still write; ``apart_from_us``: any other than this process."""
+    def is_alive(self) -> bool:
+        """Whether any of its writers may still write; one that is just being begun has none yet."""
         streams = self.read_streams()
-        ours = os.getpid() if apart_from_us else None
-        return any(is_writer_alive(stream, but_pid=ours) for stream in streams)
+        if not streams:
+            return _age_s(self.folder) < BIRTH_LIMIT_S
+        return any(is_writer_alive(stream) for stream in streams)
 
     def write_code(self, objects: ObjectSet) -> None:
         """Keep the objects of the code snapshot until the run is committed."""
@@ -117,22 +125,54 @@ class LiveRun:
             if wait and not held:
                 raise BusyError(f"another process has been folding run {self.run_id} for a minute")
             # the winner before us may have removed the folder while we waited
-            yield held and os.path.exists(os.path.join(self.folder, "fold.lock"))
+            yield held and _is_at(descriptor, os.path.join(self.folder, "fold.lock"))
         finally:
             os.close(descriptor)
 
     def remove(self, taken: dict[str, int]) -> bool:
-        """Remove the folder, unless a stream has grown past what was taken of it; True when all is gone."""
+        """Remove the folder, unless a stream has grown past what was taken of it; True when all is gone.
+
+        The caller holds the fold lock.
+        """
         with self._shared_stream_held():
-            for stream in self.read_streams():
-                if stream.has_more(taken.get(stream.nonce, 0)):
+            aside = LiveRun(f"{self.folder}.gone-{os.getpid()}", self.run_id)
+            try:
+                if self._has_rest(taken):
                     return False
-                # who may still write keeps the folder, and whoever finds it dead folds the rest; commands
-                # that share a stream cannot write while it is held, and find it gone afterwards
-                if not stream.writer.get("detached") and is_writer_alive(stream, but_pid=os.getpid()):
-                    return False
-            shutil.rmtree(self.folder, ignore_errors=True)
+                os.rename(self.folder, aside.folder)
+            except OSError:
+                return False
+            # a stream that was begun before the rename is seen now; what comes later makes a folder of its own
+            if aside._has_rest(taken):
+                aside.move_to(self.folder)
+                return False
+            shutil.rmtree(aside.folder, ignore_errors=True)
             return True
+
+    def move_to(self, folder: str) -> None:
+        """Bring everything to another folder, into what stands there already."""
+        try:
+            os.rename(self.folder, folder)
+            return
+        except OSError:
+            pass
+        for place, _, names in os.walk(self.folder):
+            target = os.path.join(folder, os.path.relpath(place, self.folder))
+            os.makedirs(target, exist_ok=True)
+            for name in names:
+                if not os.path.exists(os.path.join(target, name)):
+                    os.rename(os.path.join(place, name), os.path.join(target, name))
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _has_rest(self, taken: dict[str, int]) -> bool:
+        for stream in self.read_streams():
+            if stream.has_more(taken.get(stream.nonce, 0)):
+                return True
+            # who may still write keeps the folder, and whoever finds it dead folds the rest; commands
+            # that share a stream cannot write while it is held, and find it gone afterwards
+            if not stream.writer.get("detached") and is_writer_alive(stream):
+                return True
+        return False
 
     @contextmanager
     def _shared_stream_held(self) -> Iterator[None]:
@@ -150,19 +190,27 @@ class LiveRun:
 
 def list_live(repository: Repository) -> list[LiveRun]:
     """All runs in flight, of the repository and of the spool that stands in for it."""
-    runs = []
-    for root in (_live_root(repository), spool_root(repository)):
+    return [LiveRun(path, RunId(name)) for path, name in _list_folders(repository) if is_run_id(name)]
+
+
+def put_back_leftovers(repository: Repository) -> None:
+    """Put folders back that a process set aside to remove them, and then died: folded again, nothing is new."""
+    for path, name in _list_folders(repository):
+        match = _ASIDE.fullmatch(name)
+        if match is None:
+            continue
+        aside = LiveRun(path, RunId(match[1]))
         try:
-            names = sorted(os.listdir(root))
+            with aside.fold_lock(wait=False) as held:
+                if held:
+                    aside.move_to(os.path.join(os.path.dirname(path), match[1]))
         except OSError:
             continue
-        runs += [LiveRun(os.path.join(root, name), RunId(name)) for name in names if is_run_id(name)]
-    return runs
 
 
 def find_live(repository: Repository, run_id: RunId) -> LiveRun | None:
     """The run's live folder, or None when it is not in flight."""
-    for root in (_live_root(repository), spool_root(repository)):
+    for root in _roots(repository):
         live = LiveRun(os.path.join(root, run_id), run_id)
         if live.exists():
             return live
@@ -179,8 +227,12 @@ def create_live(repository: Repository, run_id: RunId) -> tuple[LiveRun, OSError
     try:
         live.create()
     except OSError as error:
-        live = LiveRun(os.path.join(spool_root(repository), run_id), run_id)
-        os.makedirs(live.folder, mode=0o700, exist_ok=True)
+        root = spool_root(repository)
+        os.makedirs(_spool_top(), mode=0o700, exist_ok=True)
+        if not _is_private(_spool_top()):
+            raise PermissionError(errno.EACCES, "it belongs to somebody else", _spool_top()) from error
+        live = LiveRun(os.path.join(root, run_id), run_id)
+        live.create()
         return live, error
     return live, None
 
@@ -198,37 +250,79 @@ def describe_writer(*, detached: bool = False) -> dict[str, Any]:
     }
 
 
-def is_writer_alive(stream: Stream, *, but_pid: int | None = None) -> bool:
+def is_writer_alive(stream: Stream) -> bool:
     """Whether the stream's writer may still write; when in doubt it may, for a while."""
     writer = stream.writer
+    if not writer:
+        return _age_s(stream.path) < BIRTH_LIMIT_S
     if writer.get("detached"):
-        return _age_s(stream) < DETACHED_LIMIT_S
+        return _age_s(stream.path) < DETACHED_LIMIT_S
     here = (platform.node(), _boot_id(), _pid_space())
     if (writer.get("host"), writer.get("boot"), writer.get("space")) == here and isinstance(
         writer.get("pid"), int
     ):
-        pid = writer["pid"]
-        return pid != but_pid and _start_of(pid) == writer.get("started") != ""
+        if writer["pid"] == os.getpid() and _start_of(os.getpid()) == writer.get("started"):
+            return is_open_here(stream.nonce)
+        started = _start_of(writer["pid"])
+        if started == _UNKNOWN:
+            return _age_s(stream.path) < SILENCE_LIMIT_S
+        return started == writer.get("started") != ""
     if writer.get("host") == here[0] and writer.get("space") == here[2] and writer.get("boot") != here[1]:
         return False  # this machine has been started anew since
-    return _age_s(stream) < SILENCE_LIMIT_S
+    return _age_s(stream.path) < SILENCE_LIMIT_S
 
 
 def spool_root(repository: Repository) -> str:
     """Where runs of a repository wait that cannot be written: a private folder among the temp files."""
     mark = f"{zlib.crc32(repository.common_dir.encode(errors='surrogateescape')):08x}"
-    return os.path.join(tempfile.gettempdir(), f"gittrack-{os.getuid()}", mark, "live")
+    return os.path.join(_spool_top(), mark, "live")
+
+
+def _spool_top() -> str:
+    return os.path.join(tempfile.gettempdir(), f"gittrack-{os.getuid()}")
+
+
+def _is_private(folder: str) -> bool:
+    """Whether a folder among everybody's temp files is ours alone to write."""
+    try:
+        found = os.lstat(folder)
+    except OSError:
+        return False
+    return stat.S_ISDIR(found.st_mode) and found.st_uid == os.getuid() and not found.st_mode & 0o022
+
+
+def _roots(repository: Repository) -> list[str]:
+    spool = [spool_root(repository)] if _is_private(_spool_top()) else []
+    return [_live_root(repository), *spool]
+
+
+def _list_folders(repository: Repository) -> Iterator[tuple[str, str]]:
+    for root in _roots(repository):
+        try:
+            names = sorted(os.listdir(root))
+        except OSError:
+            continue
+        for name in names:
+            yield os.path.join(root, name), name
 
 
 def _live_root(repository: Repository) -> str:
     return os.path.join(repository.state_dir, "live")
 
 
-def _age_s(stream: Stream) -> float:
+def _age_s(path: str) -> float:
     try:
-        return time.time() - os.stat(stream.path).st_mtime
+        return time.time() - os.stat(path).st_mtime
     except OSError:
         return 0.0
+
+
+def _is_at(descriptor: int, path: str) -> bool:
+    """Whether an open file is the one that stands at a path."""
+    try:
+        return os.path.samestat(os.fstat(descriptor), os.stat(path))
+    except OSError:
+        return False
 
 
 def _take_flock(descriptor: int, wait_s: float) -> bool:
@@ -260,19 +354,20 @@ def _pid_space() -> str:
 def _start_of(pid: int) -> str:
     """When a process started, in the kernel's ticks; '' when it is gone (or a zombie). proc(5), field 22."""
     fields = _read_line(f"/proc/{pid}/stat").rpartition(") ")[2].split(" ")
-    if len(fields) < 20 or fields[0] in "ZX":
-        return "" if os.path.isdir("/proc/self") else _start_without_proc(pid)
-    return fields[19]
+    if fields[0] in ("Z", "X"):
+        return ""
+    return fields[19] if len(fields) > 19 else _start_without_proc(pid)
 
 
 def _start_without_proc(pid: int) -> str:
+    """As `_start_of` where there is no /proc, or it hides the processes of others."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
         return ""
     except PermissionError:
         pass
-    return "alive"
+    return _UNKNOWN
 
 
 def _read_line(path: str) -> str:

@@ -25,6 +25,7 @@ from gittrack.store.journal import (
     VERSION,
     check_metrics,
     check_step,
+    check_time,
 )
 
 SHARED_NAME = "shared.log"
@@ -34,6 +35,7 @@ class SharedJournal:
     """The run's shared stream, with the calls of `Journal`; made by whoever comes first."""
 
     dropped = 0
+    was_removed = False
 
     def __init__(self, folder: str, describe: Callable[[], dict[str, Any]]) -> None:
         self.path = os.path.join(folder, SHARED_NAME)
@@ -59,7 +61,8 @@ class SharedJournal:
             step = max(self._next_steps.get(key, 0) for key in metrics)
         self._next_steps.update(dict.fromkeys(metrics, check_step(step) + 1))
         points = dict(zip(metrics, values, strict=True))
-        self.append_event("points", {"step": check_step(step), "values": points}, time_s)
+        moment = None if time_s is None else check_time(time_s)
+        self.append_event("points", {"step": check_step(step), "values": points}, moment)
 
     def append_event(self, kind: str, fields: Mapping[str, Any], time_s: float | None = None) -> None:
         """Append anything else; durable on return.

@@ -31,7 +31,7 @@ from gittrack.store import experiments
 from gittrack.store.committing import Draft, open_branches
 from gittrack.store.folding import commit_live, fold_live
 from gittrack.store.history import Revision, find_revisions, find_winners
-from gittrack.store.live import LiveRun, find_live, list_live
+from gittrack.store.live import LiveRun, find_live, list_live, put_back_leftovers
 from gittrack.store.streams import merge_items
 from gittrack.store.trees import RunTree, record_files
 
@@ -193,6 +193,9 @@ class Store:
             NotFoundError: there is none. RunStateError: it is in flight.
         """
         run_id = check_run_id(run_id)
+        dead = find_live(self.repository, run_id)
+        if dead is not None and not dead.is_alive():
+            commit_live(self.repository, dead, is_new=False, lost_as="KILLED")
         with open_branches(self.repository) as branches:
             if find_live(self.repository, RunId(run_id)) is not None:
                 raise RunStateError(f"run {run_id} is running", "log to it, or finish it first")
@@ -225,6 +228,7 @@ class Store:
             keep: runs to leave alone whatever their writers look like (this process's own).
         """
         heal_after_crash(self.repository)
+        put_back_leftovers(self.repository)
         recovered = []
         for live in list_live(self.repository):
             if live.run_id in keep or live.is_alive():
@@ -232,9 +236,12 @@ class Store:
             try:
                 if commit_live(self.repository, live, is_new=False, lost_as="KILLED"):
                     recovered.append(str(live.run_id))
-            except (GittrackError, OSError) as error:
+            except Exception as error:  # whatever lies in a folder there: it must not block every other command
                 _log.warning(
-                    "gittrack cannot recover run %s yet, it stays in %s: %s", live.run_id, live.folder, error
+                    "gittrack cannot recover run %s yet, it stays in %s: %s",
+                    live.run_id,
+                    live.folder,
+                    str(error) or repr(error),
                 )
         return recovered
 

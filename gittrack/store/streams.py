@@ -15,6 +15,7 @@ from typing import Any
 
 from gittrack.schema.events import Event, PointBlock
 from gittrack.store.journal import (
+    EVENT_BYTES_MAX,
     EVENT_HEAD,
     EVENT_KIND,
     HEADER,
@@ -29,7 +30,6 @@ _Decoded = Generator[tuple[int, Item | None], None, int]
 
 _CHUNK = 1 << 20
 _BLOCK_MAX = 8192
-_EVENT_BYTES_MAX = 64 << 20
 
 
 class Stream:
@@ -53,7 +53,7 @@ class Stream:
         """What was logged, in the order of the file; what ends at or before byte ``after`` is left out."""
         if not self._seal:
             return
-        decoder = _Decoder(self._seal)
+        decoder = _Decoder(self._seal, after)
         for end, item in decoder.decode(self.path):
             self.consumed = end
             if end > after and item is not None:
@@ -119,10 +119,14 @@ def _timed(source: Iterator[Item], number: int) -> Iterator[tuple[float, int, in
 
 
 class _Decoder:
-    """Turns a stream's bytes into items; keeps what it has learned of shapes."""
+    """Turns a stream's bytes into items; keeps what it has learned of shapes.
 
-    def __init__(self, seal: int) -> None:
+    No block of points spans the byte ``after``, the end of some record: what lies before it was taken already.
+    """
+
+    def __init__(self, seal: int, after: int) -> None:
         self._seal = seal
+        self._after = after
         self._seal_bytes = SEAL.pack(seal)
         self._keys: dict[int, tuple[str, ...]] = {}
         self._structs: dict[int, struct.Struct] = {}
@@ -142,8 +146,9 @@ class _Decoder:
                 base += used
                 if not chunk:
                     return
-                if len(data) > _EVENT_BYTES_MAX:
-                    data = data[-_CHUNK:]  # a gap without end; records are far smaller
+                if len(data) > EVENT_BYTES_MAX + _CHUNK:  # a gap without end; no record is as long
+                    base += len(data) - _CHUNK
+                    data = data[-_CHUNK:]
 
     def _decode_chunk(self, data: bytes, base: int, *, is_last: bool) -> _Decoded:
         at = 0
@@ -158,7 +163,7 @@ class _Decoder:
             if taken:
                 at += taken
                 continue
-            skipped = self._next_record(data, at)
+            skipped = self._next_record(data, at + 1)
             if skipped is None:
                 break
             at = skipped
@@ -169,6 +174,9 @@ class _Decoder:
         shape = int.from_bytes(data[at : at + 4], "little")
         record = self._structs[shape]
         count = min((len(data) - at) // record.size, self._hope)
+        before = self._after - base - at
+        if before > 0:
+            count = min(count, max(1, before // record.size))
         if not count:
             return 0
         columns = list(zip(*record.iter_unpack(memoryview(data)[at : at + count * record.size]), strict=True))
@@ -213,7 +221,7 @@ class _Decoder:
         _, length, crc = EVENT_HEAD.unpack_from(data, at)
         start = at + EVENT_HEAD.size
         end = start + length + SEAL.size
-        if length > _EVENT_BYTES_MAX or end > len(data) or data[end - SEAL.size : end] != self._seal_bytes:
+        if length > EVENT_BYTES_MAX or end > len(data) or data[end - SEAL.size : end] != self._seal_bytes:
             return 0
         payload = data[start : start + length]
         if zlib.crc32(payload) != crc:
@@ -245,7 +253,8 @@ class _Decoder:
             event_at = self._find_event(data, at, seal_at)
             if event_at is not None:
                 return event_at
-            seal_at = data.find(self._seal_bytes, seal_at + 1)
+            at = end  # of a shape whose telling is lost, or torn itself
+            seal_at = data.find(self._seal_bytes, at)
         return None
 
     def _find_event(self, data: bytes, at: int, seal_at: int) -> int | None:
