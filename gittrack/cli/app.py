@@ -31,19 +31,24 @@ for commands in (upkeep, running, reading, editing):
     commands.register(app)
 
 
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        from gittrack import __version__
+
+        print(f"gittrack {__version__}")
+        raise typer.Exit
+
+
 @app.callback()
 def options(
     repo: Annotated[
         str | None,
         typer.Option("--repo", "-C", help="Repository to use, a path or a gittrack: URL.", metavar="PATH"),
     ] = None,
-    version: Annotated[bool, typer.Option("--version", help="Print the version and exit.", is_eager=True)] = False,
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version and exit.", is_eager=True, callback=_print_version)
+    ] = False,
 ) -> None:
-    if version:
-        from gittrack import __version__
-
-        print(f"gittrack {__version__}")
-        raise typer.Exit
     if repo:
         from gittrack.tracking.settings import set_tracking_uri
 

@@ -65,7 +65,7 @@ def print_table(columns: Sequence[str], rows: Sequence[Sequence[Any]], empty: st
     """Print rows: aligned and cut to the terminal's width, or whole as TSV where stdout is no terminal."""
     cells = [[format_cell(value) for value in row] for row in rows]
     if not is_terminal():
-        lines = ["\t".join(column.lower() for column in columns)]
+        lines = ["\t".join(columns)]
         lines += ["\t".join(cell.replace("\t", " ") for cell in row) for row in cells]
         show("\n".join(lines) + "\n", page=False)
         return
@@ -124,13 +124,18 @@ def format_moment(time_ms: int | None) -> str:
     return f"{moment.astimezone():%Y-%m-%d %H:%M}"
 
 
+def duration_cell(start_ms: int, end_ms: int | None) -> str:
+    """A duration for a table: seconds as a number in a pipe."""
+    if is_terminal() or end_ms is None:
+        return format_duration(start_ms, end_ms)
+    return f"{max(0, end_ms - start_ms) / 1000:.3f}"
+
+
 def format_duration(start_ms: int, end_ms: int | None) -> str:
-    """A duration for a table: ``850ms``, ``12.3s``, ``4m05s``, ``3h20m``; seconds as a number in a pipe."""
+    """A duration for a person: ``850ms``, ``12.3s``, ``4m05s``, ``3h20m``."""
     if end_ms is None:
         return ""
     seconds = max(0, end_ms - start_ms) / 1000
-    if not is_terminal():
-        return f"{seconds:.3f}"
     if seconds < 1:
         return f"{seconds * 1000:.0f}ms"
     if seconds < 60:
@@ -139,10 +144,13 @@ def format_duration(start_ms: int, end_ms: int | None) -> str:
     return f"{minutes}m{rest:02d}s" if minutes < 60 else f"{minutes // 60}h{minutes % 60:02d}m"
 
 
+def size_cell(size_bytes: int) -> str:
+    """A size for a table: bytes as a number in a pipe."""
+    return format_size(size_bytes) if is_terminal() else str(size_bytes)
+
+
 def format_size(size_bytes: int) -> str:
-    """A size for a table: ``1.2 MB``; bytes as a number in a pipe."""
-    if not is_terminal():
-        return str(size_bytes)
+    """A size for a person: ``1.2 MB``."""
     size = float(size_bytes)
     for unit in ("B", "kB", "MB", "GB"):
         if size < 1000:

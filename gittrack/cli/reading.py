@@ -114,10 +114,11 @@ def list_artifacts(run: _Run, as_json: _Json = False) -> None:
         output.print_json([_artifact_json(artifact) for artifact in artifacts])
         return
     rows = [
-        (artifact.path, output.format_size(artifact.size_bytes), artifact.oid[:12], _kept(artifact))
+        (artifact.path, output.size_cell(artifact.size_bytes), artifact.oid[:12], _kept(artifact))
         for artifact in artifacts
     ]
-    output.print_table(("path", "size", "sha256", "kept"), rows, "the run has no artifacts")
+    size = "size" if output.is_terminal() else "size_bytes"
+    output.print_table(("path", size, "sha256", "kept"), rows, "the run has no artifacts")
 
 
 @artifacts_app.command("get")
@@ -175,7 +176,16 @@ def _run_table(runs: list[StoredRun]) -> tuple[list[str], list[list[Any]]]:
     metrics = _common_keys([stored.record.metrics for stored in runs], _METRICS_SHOWN)
     params = _differing_params([stored.record for stored in runs])
     several = len({stored.record.experiment_id for stored in runs}) > 1
-    columns = ["run", "name", *(["experiment"] if several else []), "status", *metrics, *params, "started", "took"]
+    columns = [
+        "run",
+        "name",
+        *(["experiment"] if several else []),
+        "status",
+        *metrics,
+        *params,
+        "started",
+        "took" if output.is_terminal() else "took_s",
+    ]
     rows = []
     for stored in runs:
         record = stored.record
@@ -186,7 +196,7 @@ def _run_table(runs: list[StoredRun]) -> tuple[list[str], list[list[Any]]]:
         row += [record.params.get(key) for key in params]
         row += [
             output.format_moment(record.started_at),
-            output.format_duration(record.started_at, record.ended_at),
+            output.duration_cell(record.started_at, record.ended_at),
         ]
         rows.append(row)
     return columns, rows

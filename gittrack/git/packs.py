@@ -7,6 +7,7 @@ and drops the ``.keep``. Formats: gitformat-pack(5), pack version 2 and index ve
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import os
 import struct
@@ -17,6 +18,7 @@ from gittrack.git.objects import ObjectId, ObjectSet
 from gittrack.git.repository import Repository
 
 _LEVEL = 1  # a run's files are small: level 6 costs twice the time for 3 % of the bytes
+_REPEATED_BYTES_MAX = 16 << 10
 _LARGE_OFFSET = 1 << 31
 _KEEP_PREFIX = "gittrack-"  # what a .keep of ours starts with
 
@@ -103,12 +105,22 @@ def _encode_pack(objects: ObjectSet) -> tuple[bytes, list[tuple[ObjectId, int, i
     entries: list[tuple[ObjectId, int, int]] = []
     offset = 12
     for object_id, kind, data in objects:
-        entry = _entry_header(kind, len(data)) + zlib.compress(data, _LEVEL)
+        entry = _entry_header(kind, len(data)) + _compress(data)
         entries.append((object_id, zlib.crc32(entry), offset))
         parts.append(entry)
         offset += len(entry)
     body = b"".join(parts)
     return body + hashlib.sha1(body, usedforsecurity=False).digest(), entries
+
+
+def _compress(data: bytes) -> bytes:
+    return _compress_again(data) if len(data) <= _REPEATED_BYTES_MAX else zlib.compress(data, _LEVEL)
+
+
+@functools.lru_cache(maxsize=64)
+def _compress_again(data: bytes) -> bytes:
+    """Half of a small run's compressing is for what each run holds: format statement, packages."""
+    return zlib.compress(data, _LEVEL)
 
 
 def _entry_header(kind: int, size: int) -> bytes:

@@ -12,6 +12,7 @@ import fcntl
 import json
 import os
 import re
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -30,7 +31,7 @@ _NOTE_BYTES = 1024
 _SYMBOLIC_STEPS_MAX = 5  # as git
 _REF_BYTES_MAX = 4096
 _ID = re.compile(rb"[0-9a-f]{40}")
-_held: set[int] = set()  # descriptors of the locks that this process holds
+_held: dict[int, tuple[str, int]] = {}  # the locks that this process holds: descriptor, path and thread
 
 
 class _Crash(NamedTuple):
@@ -162,10 +163,13 @@ def write_lock(repository: Repository, wait_s: float = _WAIT_S) -> Iterator[Writ
         OSError: the repository cannot be written.
     """
     os.makedirs(repository.state_dir, exist_ok=True)
-    descriptor = os.open(os.path.join(repository.state_dir, "lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    path = os.path.join(repository.state_dir, "lock")
+    if (path, threading.get_ident()) in _held.values():  # a signal handler, say: waiting would be for itself
+        raise BusyError(f"this thread is writing to {repository.label} already")
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
     try:
         _flock(descriptor, repository, wait_s)
-        _held.add(descriptor)
+        _held[descriptor] = path, threading.get_ident()
         crash = _read_note(descriptor)
         if crash is not None:
             sweep_leftovers(repository)
@@ -238,7 +242,7 @@ def _read_loose_ref(path: str) -> bytes:
     try:
         with open(path, "rb", buffering=0) as file:
             return file.read(_REF_BYTES_MAX).strip()
-    except OSError:
+    except (OSError, ValueError):  # ValueError: a NUL in the name, from a damaged ref
         return b""
 
 
@@ -344,7 +348,7 @@ def _read_note(descriptor: int) -> _Crash | None:
 
 def _release(descriptor: int) -> None:
     """Let go of the lock, also for a child that was forked meanwhile and has the same open file."""
-    _held.discard(descriptor)
+    _held.pop(descriptor, None)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_UN)
     finally:
@@ -354,7 +358,7 @@ def _release(descriptor: int) -> None:
 def _close_in_child() -> None:
     """A forked child must not hold the lock on when its parent is killed."""
     while _held:
-        os.close(_held.pop())
+        os.close(_held.popitem()[0])
 
 
 os.register_at_fork(after_in_child=_close_in_child)

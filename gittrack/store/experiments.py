@@ -38,8 +38,8 @@ def list_experiments(repository: Repository) -> list[ExperimentRecord]:
     for ref in list_branches(repository):
         name = experiment_of_ref(ref)
         if name and experiment_id(name) not in found and "+" not in name:
-            found[experiment_id(name)] = _untold(name)
-    found.setdefault(DEFAULT_EXPERIMENT_ID, _untold(DEFAULT_EXPERIMENT))
+            found[experiment_id(name)] = untold(name)
+    found.setdefault(DEFAULT_EXPERIMENT_ID, untold(DEFAULT_EXPERIMENT))
     return sorted(found.values(), key=lambda record: record.name)
 
 
@@ -75,7 +75,8 @@ def create_experiment(
     with open_branches(repository) as branches:
         known = list_experiments(repository)
         taken = next((record for record in known if record.name == name), None)
-        if taken is not None and not (taken.created_at == 0 and taken.lifecycle == "active"):
+        is_free = taken is None or (taken.created_at == 0 and taken.id != DEFAULT_EXPERIMENT_ID)
+        if taken is not None and not is_free:
             state = "" if taken.lifecycle == "active" else " and is deleted: restore it with restore_experiment"
             raise InvalidValueError(
                 f"experiment {name!r} exists already{state}", "use set_experiment to go on with it"
@@ -116,14 +117,16 @@ def rename_experiment(repository: Repository, experiment: str, new_name: str) ->
         InvalidValueError: another has that name. RunStateError: it is deleted.
     """
     new_name = check_name("experiment", new_name)
-    other = find_experiment(repository, name=new_name)
-    if other is not None and other.id != experiment:
-        raise InvalidValueError(f"experiment {new_name!r} exists already")
-    if get_experiment(repository, experiment).lifecycle == "deleted":
-        raise RunStateError(f"experiment {experiment} is deleted", "restore it first: restore_experiment")
-    return edit_experiment(
-        repository, experiment, lambda record: replace(record, name=new_name), f"renamed {new_name}"
-    )
+
+    def change(record: ExperimentRecord) -> ExperimentRecord:
+        other = find_experiment(repository, name=new_name)
+        if other is not None and other.id != experiment:
+            raise InvalidValueError(f"experiment {new_name!r} exists already")
+        if record.lifecycle == "deleted":
+            raise RunStateError(f"experiment {experiment} is deleted", "restore it first: restore_experiment")
+        return replace(record, name=new_name)
+
+    return edit_experiment(repository, experiment, change, f"renamed {new_name}")
 
 
 def _commit(branches: Branches, record: ExperimentRecord, what: str) -> None:
@@ -156,7 +159,7 @@ def _parse(data: bytes | None, where: str) -> ExperimentRecord | None:
         return None  # `verify` tells of it; an experiment list must not end for one bad record
 
 
-def _untold(name: str) -> ExperimentRecord:
+def untold(name: str) -> ExperimentRecord:
     """An experiment without a record: nobody has set anything about it."""
     return ExperimentRecord(
         id=experiment_id(name), name=name, made_as=name, created_at=0, updated_at=0, revision=0

@@ -21,9 +21,9 @@ from gittrack.schema.events import Event, PointBlock, RunFold
 from gittrack.schema.messages import format_run_message
 from gittrack.schema.names import metric_path
 from gittrack.schema.records import Artifact, RunRecord, Status
-from gittrack.store.artifacts import Content, format_pointer, place_object, stage_chunks
+from gittrack.store.artifacts import Content, format_pointer, place_object
 from gittrack.store.committing import Draft, open_branches
-from gittrack.store.histories import HistoryWriter
+from gittrack.store.histories import HistoryFile, HistoryWriter
 from gittrack.store.history import Revision, find_revisions
 from gittrack.store.live import LiveRun
 from gittrack.store.streams import Stream, merge_items
@@ -167,15 +167,13 @@ class _Folding:
         files |= attributes_files(pointers, self.objects)
         return self.objects.add_files(files)
 
-    def _put_history(self, path: str, csv: bytes | str, files: Files, pointers: set[str]) -> None:
+    def _put_history(self, path: str, csv: bytes | HistoryFile, files: Files, pointers: set[str]) -> None:
         if isinstance(csv, bytes):
             files[path] = (FILE_MODE, self.objects.add_blob(csv))
             pointers.discard(path)
             return
-        with open(csv, "rb") as file:
-            content = stage_chunks(iter(lambda: file.read(1 << 20), b""), self._spill)
-        self._place(os.path.join(self._spill, content.oid), content)
-        files[path] = (FILE_MODE, self.objects.add_blob(format_pointer(content)))
+        self._place(csv.path, csv.content)
+        files[path] = (FILE_MODE, self.objects.add_blob(format_pointer(csv.content)))
         pointers.add(path)
 
     def _put_artifact(self, artifact: Artifact, files: Files, pointers: set[str]) -> None:

@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Iterable
+from dataclasses import dataclass
 
 from gittrack.schema.events import PointBlock
 from gittrack.schema.points import CSV_HEADER, format_rows
-from gittrack.store.artifacts import INLINE_BYTES_MAX
+from gittrack.store.artifacts import INLINE_BYTES_MAX, Content
 
 _MEMORY_MAX = 16 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class HistoryFile:
+    """A CSV too large for git itself: the file that holds it, and its content's hash and size."""
+
+    path: str
+    content: Content
 
 
 class HistoryWriter:
@@ -24,7 +34,7 @@ class HistoryWriter:
         self._rows: dict[str, list[str]] = {}
         self._sizes: dict[str, int] = {}
         self._held = 0
-        self._spilled: dict[str, str] = {}
+        self._spills: dict[str, _Spill] = {}
 
     def begin(self, key: str, chunks: Iterable[bytes]) -> None:
         """Let a metric's CSV begin with what an earlier revision holds, its header included."""
@@ -36,20 +46,21 @@ class HistoryWriter:
             self._append(block.key, CSV_HEADER)
         self._append(block.key, format_rows(block.steps, block.times_s, block.values))
 
-    def finish(self) -> dict[str, bytes | str]:
-        """By metric: the CSV's bytes where it is small, else the path of the file that holds it."""
-        done: dict[str, bytes | str] = {}
-        for key in self._rows:
-            if key in self._spilled or self._sizes[key] > INLINE_BYTES_MAX:
+    def finish(self) -> dict[str, bytes | HistoryFile]:
+        """By metric: the CSV's bytes where it is small, else the file that holds it."""
+        done: dict[str, bytes | HistoryFile] = {}
+        for key, size in self._sizes.items():
+            if size > INLINE_BYTES_MAX:
                 self._spill(key)
-                done[key] = self._spilled[key]
+                done[key] = self._spills[key].finish(size)
             else:
-                done[key] = "".join(self._rows[key]).encode()
+                spilled = self._spills[key].read() if key in self._spills else b""
+                done[key] = spilled + "".join(self._rows[key]).encode()
         return done
 
     def _append(self, key: str, text: str) -> None:
         self._rows.setdefault(key, []).append(text)
-        self._sizes[key] = self._sizes.get(key, 0) + len(text)
+        self._sizes[key] = self._sizes.get(key, 0) + len(text)  # a CSV is ASCII
         self._held += len(text)
         if self._held > _MEMORY_MAX:
             for spilling in self._rows:
@@ -57,11 +68,30 @@ class HistoryWriter:
             self._held = 0
 
     def _spill(self, key: str) -> None:
-        path = self._spilled.get(key)
-        if path is None:
+        spill = self._spills.get(key)
+        if spill is None:
             os.makedirs(self._folder, exist_ok=True)
-            path = self._spilled[key] = os.path.join(self._folder, f"{len(self._spilled)}.csv")
-            open(path, "wb").close()
-        with open(path, "ab") as file:
-            file.write("".join(self._rows[key]).encode())
+            spill = self._spills[key] = _Spill(os.path.join(self._folder, f"{len(self._spills)}.csv"))
+        spill.write("".join(self._rows[key]).encode())
         self._rows[key] = []
+
+
+class _Spill:
+    """A file that grows; hashed as it is written, so that it need not be read again."""
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+        self._digest = hashlib.sha256()
+        open(path, "wb").close()
+
+    def write(self, data: bytes) -> None:
+        self._digest.update(data)
+        with open(self._path, "ab") as file:
+            file.write(data)
+
+    def read(self) -> bytes:
+        with open(self._path, "rb") as file:
+            return file.read()
+
+    def finish(self, size_bytes: int) -> HistoryFile:
+        return HistoryFile(self._path, Content(self._digest.hexdigest(), size_bytes, False))

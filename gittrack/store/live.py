@@ -127,7 +127,7 @@ class LiveRun:
             # the winner before us may have removed the folder while we waited
             yield held and _is_at(descriptor, os.path.join(self.folder, "fold.lock"))
         finally:
-            os.close(descriptor)
+            _release(descriptor)
 
     def remove(self, taken: dict[str, int]) -> bool:
         """Remove the folder, unless a stream has grown past what was taken of it; True when all is gone.
@@ -185,7 +185,7 @@ class LiveRun:
             _take_flock(descriptor, _FOLD_WAIT_S)
             yield
         finally:
-            os.close(descriptor)
+            _release(descriptor)
 
 
 def list_live(repository: Repository) -> list[LiveRun]:
@@ -335,6 +335,14 @@ def _take_flock(descriptor: int, wait_s: float) -> bool:
             if time.monotonic() >= deadline:
                 return False
             time.sleep(0.01)
+
+
+def _release(descriptor: int) -> None:
+    """Let go of a lock, also for a child that was forked meanwhile and has the same open file."""
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_UN)
+    finally:
+        os.close(descriptor)
 
 
 @functools.cache

@@ -30,6 +30,7 @@ _Decoded = Generator[tuple[int, Item | None], None, int]
 
 _CHUNK = 1 << 20
 _BLOCK_MAX = 8192
+_NUMPY_FROM = 8192  # a smaller block never pays for the import
 
 
 class Stream:
@@ -118,6 +119,24 @@ def _timed(source: Iterator[Item], number: int) -> Iterator[tuple[float, int, in
             yield latest, number, count, item
 
 
+def _unpack_columns(record: struct.Struct, data: memoryview) -> list[Sequence[Any]]:
+    """The fields of like records as columns. NumPy makes no tuples, which the garbage collector counts."""
+    if len(data) < _NUMPY_FROM * record.size:
+        return list(zip(*record.iter_unpack(data), strict=True))
+    import numpy as np
+
+    count = (record.size - shape_struct(0).size) // 8
+    names = [
+        ("shape", "<u4"),
+        ("step", "<i8"),
+        ("time", "<f8"),
+        *((f"v{at}", "<f8") for at in range(count)),
+        ("seal", "<u8"),
+    ]
+    rows = np.frombuffer(data, dtype=np.dtype(names))
+    return [rows[name].tolist() for name, _ in names]
+
+
 class _Decoder:
     """Turns a stream's bytes into items; keeps what it has learned of shapes.
 
@@ -179,7 +198,7 @@ class _Decoder:
             count = min(count, max(1, before // record.size))
         if not count:
             return 0
-        columns = list(zip(*record.iter_unpack(memoryview(data)[at : at + count * record.size]), strict=True))
+        columns = _unpack_columns(record, memoryview(data)[at : at + count * record.size])
         good = self._good_prefix(columns[0], columns[-1], record.size)
         self._hope = min(self._hope * 2, _BLOCK_MAX) if good == count else max(4, good)
         if not good:
@@ -203,7 +222,7 @@ class _Decoder:
                 return number
         return len(shapes)
 
-    def _blocks(self, columns: list[tuple[Any, ...]]) -> Iterator[PointBlock]:
+    def _blocks(self, columns: list[Sequence[Any]]) -> Iterator[PointBlock]:
         shapes, steps, times = columns[:3]
         found = set(shapes)
         if len(found) == 1:

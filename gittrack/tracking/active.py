@@ -17,7 +17,7 @@ from gittrack.errors import ArtifactError, InvalidValueError, NotFoundError
 from gittrack.schema.names import check_key, check_name, clean_text
 from gittrack.schema.records import RunRecord, Status
 from gittrack.tracking import entities, folders
-from gittrack.tracking.session import RunSession
+from gittrack.tracking.session import RunSession, to_timestamp
 
 
 class ActiveRun(entities.Run):
@@ -27,6 +27,8 @@ class ActiveRun(entities.Run):
         super().__init__(session.record)
         self._session = session
         self._on_end: list[Any] = []
+        #: The signal that came while it was open, '' where none did.
+        self.signal_name = ""
         self.leave_stack: Callable[[ActiveRun, Status, str], None] | None = None
         #: Log metric values in one record: ``run.log({"loss": 0.5, "acc": 0.9}, step=1)``. The shortest call
         #: and the fastest: no system call, safe from kill -9 on return. Without a step, those of the same keys
@@ -76,7 +78,7 @@ class ActiveRun(entities.Run):
         if timestamp is None:
             self.log(metrics, step or 0)
         else:
-            self._session.journal.append_points(metrics, step or 0, timestamp / 1000)
+            self._session.journal.append_points(metrics, step or 0, to_timestamp(timestamp) / 1000)
 
     def log_param(self, key: str, value: Any, synchronous: bool | None = None) -> Any:
         """Log a param, with its type; returns the value.
@@ -250,12 +252,13 @@ class ActiveRun(entities.Run):
         """End the run; True when it is durable in its branch. ``end_time`` is in milliseconds.
 
         Raises:
-            InvalidValueError: there is no such status.
+            InvalidValueError: there is no such status, or no such time.
         """
         checked = check_status(status)
+        moment = None if end_time is None else int(to_timestamp(end_time))
         while self._on_end:
             self._on_end.pop()()
-        return self._session.finish(checked, error=error, ended_at=end_time)
+        return self._session.finish(checked, error=error, ended_at=moment)
 
     def __enter__(self) -> ActiveRun:
         return self
@@ -271,6 +274,8 @@ class ActiveRun(entities.Run):
 
     def _read(self, path: str) -> bytes | None:
         """The bytes of an artifact that was logged already, or None."""
+        if self._session.is_ours_alone:  # asking the store would read the whole journal
+            return self._session.read_staged(path)
         store = self._session.store
         stored = store.get_run(self._session.run_id)
         for artifact in store.list_artifacts(stored):

@@ -145,7 +145,9 @@ def _write_link(store: Store, stored: StoredRun, artifact: Artifact, folder: str
     text = os.fsdecode(b"".join(store.read_link(stored, artifact)))
     place = os.path.normpath(os.path.join(os.path.dirname(artifact.path), text))
     os.makedirs(os.path.dirname(target) or ".", exist_ok=True)
-    if os.path.isabs(text) or place.startswith(".."):
+    # '..' behind a name is refused too: the name may be a link that leads somewhere else
+    steps_up = [part == ".." for part in text.split("/")]
+    if os.path.isabs(text) or place.split("/")[0] == ".." or steps_up != sorted(steps_up, reverse=True):
         write_out([os.fsencode(text)], target, 0o100644)
         return
     if os.path.lexists(target):

@@ -122,14 +122,16 @@ class Client:
         """Begin a run without making it the current one; `set_terminated` ends it. Times in milliseconds."""
         store = self._store()
         record = starting.new_record(store, str(experiment_id), run_name, tags)
+        parent = (tags or {}).get("mlflow.parentRunId")
         record = replace(
             record,
-            started_at=record.started_at if start_time is None else start_time,
-            parent=(tags or {}).get("mlflow.parentRunId"),
+            started_at=record.started_at if start_time is None else int(session.to_timestamp(start_time)),
+            parent=check_run_id(parent) if parent else None,
         )
-        run = opened_runs.add(ActiveRun(session.begin(store, record, starting.read_provenance_or_warn())))
+        made_by = starting.read_provenance_or_warn()
+        run = opened_runs.add(ActiveRun(session.begin(store, record, made_by, sync=settings.wants_sync())))
         if tags:
-            run.set_tags({key: value for key, value in tags.items() if key not in _HEAD_TAGS})
+            run.set_tags({key: value for key, value in tags.items() if key not in starting.HEAD_TAGS})
         signals.watch(opened_runs.list_own)
         return entities.Run(run.record)
 
@@ -160,7 +162,8 @@ class Client:
         elif find_live(store.repository, check_run_id(run_id)) is not None:
             self.write(run_id, lambda other: other._session.journal.append_event("set", {"status": checked}))
         else:
-            changed = {"status": checked, **({} if end_time is None else {"ended_at": end_time})}
+            ended_at = {} if end_time is None else {"ended_at": int(session.to_timestamp(end_time))}
+            changed = {"status": checked, **ended_at}
             store.edit_run(run_id, lambda record: replace(record, **changed), f"status {checked}")  # type: ignore[arg-type]
 
     def update_run(self, run_id: str, status: str | None = None, name: str | None = None) -> None:
@@ -252,6 +255,7 @@ class Client:
         told = {_TOLD_FIELDS[key]: texts.pop(key) for key in _TOLD_FIELDS if key in texts}
 
         def change(record: RunRecord) -> RunRecord:
+            _refuse_deleted(record)
             kept = {**record.tags, **texts}
             for key in removed:
                 if kept.pop(key, None) is None:
@@ -376,7 +380,8 @@ class Client:
         if run is not None:
             write(run)
             return
-        run = ActiveRun(session.resume(store, wanted, role=session.Role.EDITOR))
+        sync = settings.wants_sync()
+        run = ActiveRun(session.resume(store, wanted, role=session.Role.EDITOR, sync=sync))
         if run._session.role is session.Role.GUEST:
             opened_runs.add(run)  # the next call by id finds it open
             write(run)
@@ -398,7 +403,12 @@ class Client:
         if self._is_open(run_id):
             self.write(run_id, lambda run: run._session.journal.append_event("set", changes))
         else:
-            self._store().edit_run(run_id, lambda record: replace(record, **changes), what)
+
+            def change(record: RunRecord) -> RunRecord:
+                _refuse_deleted(record)
+                return replace(record, **changes)
+
+            self._store().edit_run(run_id, change, what)
 
     def _set_lifecycle(self, experiment_id: str, lifecycle: Any) -> None:
         def change(record: ExperimentRecord) -> ExperimentRecord:
@@ -416,9 +426,13 @@ class Client:
         experiments.edit_experiment(self._store().repository, experiment_id, change, what)
 
 
+def _refuse_deleted(record: RunRecord) -> None:
+    if record.lifecycle == "deleted":
+        raise RunStateError(f"run {record.id} is deleted", f"restore it first: gittrack restore {record.id[:8]}")
+
+
 MlflowClient = Client
 _TOLD_FIELDS = {"mlflow.runName": "name", "mlflow.note.content": "note"}
-_HEAD_TAGS = frozenset({"mlflow.runName", "mlflow.parentRunId"})
 
 
 def _edit_open_tags(run: ActiveRun, tags: Mapping[str, Any], removed: Sequence[str]) -> None:

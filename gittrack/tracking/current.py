@@ -11,7 +11,7 @@ import os
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 
 from gittrack.errors import InvalidValueError, RunStateError
 from gittrack.schema.names import RunId, check_run_id
@@ -22,6 +22,10 @@ from gittrack.tracking.active import ActiveRun, check_status
 from gittrack.tracking.client import Client
 from gittrack.tracking.opened import opened_runs
 
+if TYPE_CHECKING:
+    from gittrack.tracking.monitor import SystemMonitor
+
+_PARENT_TAG = "mlflow.parentRunId"
 _log = logging.getLogger("gittrack")
 
 
@@ -42,11 +46,12 @@ class _State:
     interval_s = 10.0
     samples = 1
     recovered: set[str]
+    in_threads: list[ActiveRun]  # begun by other threads than the main one
 
 
 _stack = _Stack()
 _State.main_runs = _stack.runs if threading.current_thread() is threading.main_thread() else []
-_State.adopted, _State.recovered = set(), set()
+_State.adopted, _State.recovered, _State.in_threads = set(), set(), []
 
 
 def start_run(
@@ -71,12 +76,16 @@ def start_run(
         RunStateError: a run is active and ``nested`` is not given, or the run or experiment is deleted.
         NotFoundError: there is no such run or experiment. InvalidValueError: a name or tag is not taken.
     """
-    runs = _stack.runs
+    runs = _own_runs()
     if runs and not nested:
         raise RunStateError(
             f"run {runs[-1].info.run_id} is active already",
             "end it first with end_run(), or start this one inside it with start_run(nested=True)",
         )
+    if parent_run_id is not None:
+        check_run_id(parent_run_id)
+    if _wants_system(log_system_metrics):
+        _new_monitor(lambda values, step: None, 0)  # what it lacks is said before anything has begun
     store = settings.open_store()
     _recover_once(store)
     wanted = check_run_id(run_id) if run_id is not None else _adopt(runs)
@@ -85,12 +94,19 @@ def start_run(
         if tags:
             run.set_tags(tags)
     else:
-        parent = parent_run_id or (runs[-1].info.run_id if runs else None)
+        named = (tags or {}).get(_PARENT_TAG)
+        parent = parent_run_id or (check_run_id(named) if named else None)
+        parent = parent or (runs[-1].info.run_id if runs else None)
         run = _begin(store, experiment_id, run_name, parent, tags, description)
     runs.append(run)
     run.leave_stack = end_one
     _State.last = run.info.run_id
-    _watch_system(run, log_system_metrics)
+    if threading.current_thread() is threading.main_thread():
+        _State.main_runs = runs  # another thread may have been the first to import this module
+    else:
+        _State.in_threads.append(run)
+    if _wants_system(log_system_metrics):
+        _watch_system(run)
     signals.watch(opened_runs.list_own)
     _choose_append()
     return run
@@ -103,8 +119,9 @@ def end_run(status: str = "FINISHED") -> None:
         InvalidValueError: there is no such status.
     """
     checked = check_status(status)
-    if _stack.runs:
-        end_one(_stack.runs[-1], checked, "")
+    runs = _own_runs()
+    if runs:
+        end_one(runs[-1], checked, "")
 
 
 def end_one(run: ActiveRun, status: Status, error: str) -> None:
@@ -114,8 +131,9 @@ def end_one(run: ActiveRun, status: Status, error: str) -> None:
         while runs[-1] is not run:
             runs.pop().end(status, error=error)
         runs.pop()
-    _choose_append()
+    _choose_append()  # so that no other thread logs to it while it ends
     run.end(status, error=error)
+    _choose_append()
 
 
 def active_run() -> ActiveRun | None:
@@ -143,7 +161,11 @@ def log(metrics: Mapping[str, Any], step: int | None = None) -> None:
     Raises:
         InvalidValueError: a key is not taken, or a value is no number; then nothing of the call was logged.
     """
-    _append(metrics, step)
+    try:
+        _append(metrics, step)
+    except RunStateError:  # it was ended by its id, or by another thread
+        _choose_append()
+        _append_to_current(metrics, step)
 
 
 def log_metric(
@@ -162,7 +184,7 @@ def log_metric(
         InvalidValueError: the key is not taken, or the value is no number.
     """
     if timestamp is None and run_id is None:
-        _append({key: value}, step or 0)
+        log({key: value}, step or 0)
     else:
         log_metrics({key: value}, step, synchronous, run_id, timestamp)
 
@@ -440,6 +462,14 @@ def current_run() -> ActiveRun:
     return active_run() or start_run()
 
 
+def _own_runs() -> list[ActiveRun]:
+    """This thread's runs, without those that others have ended."""
+    runs = _stack.runs
+    while runs and not runs[-1].is_open:
+        runs.pop()
+    return runs
+
+
 def _on(run_id: str | None, write: Callable[[ActiveRun], Any]) -> None:
     if run_id is None:
         write(current_run())
@@ -458,7 +488,8 @@ def _choose_append() -> None:
     """Point the hot path straight at the journal while there is but one run that a call could mean."""
     global _append
     main = _State.main_runs
-    is_plain = main and opened_runs.count() == len(main) and main[-1].is_open
+    _State.in_threads = [run for run in _State.in_threads if run.is_open]
+    is_plain = main and main[-1].is_open and not _State.in_threads
     _append = main[-1].log if is_plain else _append_to_current
 
 
@@ -476,7 +507,7 @@ def _begin(
         ActiveRun(session.begin(store, record, starting.read_provenance_or_warn(), sync=settings.wants_sync()))
     )
     if tags:
-        run.set_tags({key: value for key, value in tags.items() if key != "mlflow.runName"})
+        run.set_tags({key: value for key, value in tags.items() if key not in starting.HEAD_TAGS})
     return run
 
 
@@ -501,17 +532,23 @@ def _recover_once(store: Store) -> None:
         store.recover()
 
 
-def _watch_system(run: ActiveRun, wanted: bool | None) -> None:
-    if not (_State.system_metrics if wanted is None else wanted):
-        return
-    from gittrack.tracking.monitor import SystemMonitor
+def _wants_system(wanted: bool | None) -> bool:
+    return _State.system_metrics if wanted is None else wanted
 
+
+def _watch_system(run: ActiveRun) -> None:
     before = [found.last_step for key, found in run.record.metrics.items() if key.startswith("system/")]
-    monitor = SystemMonitor(
-        run.log,
-        interval_s=_State.interval_s,
-        samples_before_logging=_State.samples,
-        first_step=max(before, default=-1) + 1,
-    )
+    monitor = _new_monitor(run.log, max(before, default=-1) + 1)
     monitor.start()
     run._on_end.append(monitor.stop)
+
+
+def _new_monitor(log_values: Callable[[dict[str, float], int], None], first_step: int) -> SystemMonitor:
+    from gittrack.tracking.monitor import SystemMonitor
+
+    return SystemMonitor(
+        log_values,
+        interval_s=_State.interval_s,
+        samples_before_logging=_State.samples,
+        first_step=first_step,
+    )

@@ -8,8 +8,8 @@ import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from gittrack.errors import ArtifactError
-from gittrack.schema.names import one_line
+from gittrack.errors import ArtifactError, InvalidValueError
+from gittrack.schema.names import check_artifact_path, one_line
 
 _log = logging.getLogger("gittrack")
 
@@ -44,7 +44,9 @@ def _walk(top: str, below: str, left_out: list[str]) -> Iterator[FolderFile]:
     for entry in entries:
         path = f"{below}/{entry.name}" if below else entry.name
         mode = entry.stat(follow_symlinks=False).st_mode
-        if stat.S_ISLNK(mode):
+        if not _is_taken(path):
+            left_out.append(f"{path} (its name)")
+        elif stat.S_ISLNK(mode):
             target = os.readlink(entry.path)
             if _stays_inside(top, os.path.dirname(entry.path), target):
                 yield FolderFile(entry.path, path, target)
@@ -56,6 +58,13 @@ def _walk(top: str, below: str, left_out: list[str]) -> Iterator[FolderFile]:
             yield FolderFile(entry.path, path)
         else:
             left_out.append(f"{path} (no regular file)")
+
+
+def _is_taken(path: str) -> bool:
+    try:
+        return check_artifact_path(path) == path
+    except InvalidValueError:
+        return False
 
 
 def _stays_inside(top: str, folder: str, target: str) -> bool:

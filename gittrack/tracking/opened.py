@@ -32,9 +32,6 @@ class _OpenedRuns:
         runs = list(self._runs.values())
         return [run for run in runs if run.is_open and run._session.pid == os.getpid()]
 
-    def count(self) -> int:
-        return sum(run.is_open for run in list(self._runs.values()))
-
     def _sweep(self) -> None:
         self._runs = {key: run for key, run in self._runs.items() if run.is_open}
 

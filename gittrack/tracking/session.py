@@ -9,17 +9,17 @@ import logging
 import os
 import time
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from enum import Enum
 from typing import Any
 
-from gittrack.errors import GittrackError, InvalidValueError, ParamConflictError, RunStateError
+from gittrack.errors import InvalidValueError, ParamConflictError, RunStateError
 from gittrack.git.objects import LINK_MODE
 from gittrack.schema.names import RunId, check_artifact_path, check_key, clean_text
 from gittrack.schema.records import Artifact, RunRecord, Scalar, Status, is_same_value
 from gittrack.store.artifacts import Content, stage_chunks, stage_file
 from gittrack.store.folding import commit_live
-from gittrack.store.journal import Journal
+from gittrack.store.journal import Journal, check_time
 from gittrack.store.live import LiveRun, create_live, describe_writer, find_live
 from gittrack.store.shared_journal import SharedJournal
 from gittrack.store.store import Store
@@ -60,12 +60,29 @@ class RunSession:
         self.is_open = True
         self._is_new = is_new
         self._params: dict[str, Scalar] = dict(record.params)
+        self._artifacts: dict[str, Artifact] = {}
         self.journal = journal
         self.journal.count_steps_from({key: found.last_step for key, found in record.metrics.items()})
 
     @property
     def run_id(self) -> RunId:
         return self.record.id
+
+    @property
+    def is_ours_alone(self) -> bool:
+        """Whether all that the run holds came through this session, as far as one process can tell."""
+        return self._is_new and self.pid == os.getpid() and isinstance(self.journal, Journal)
+
+    def read_staged(self, path: str) -> bytes | None:
+        """The bytes of an artifact that this session logged, or None."""
+        artifact = self._artifacts.get(path)
+        if artifact is None:
+            return None
+        try:
+            with open(os.path.join(self.live.staging_dir, artifact.oid), "rb") as file:
+                return file.read()
+        except OSError:
+            return None
 
     # -- logging -----------------------------------------------------------------------------------------
 
@@ -76,7 +93,7 @@ class RunSession:
             InvalidValueError: a key or a value is not taken. ParamConflictError: another value stands already.
         """
         fresh: dict[str, Scalar] = {}
-        for key, raw in params.items():
+        for key, raw in _check_mapping("params", params).items():
             value = to_scalar(check_key("param", key), raw)
             known = fresh.get(key, self._params.get(key, _MISSING))
             if known is _MISSING:
@@ -93,7 +110,7 @@ class RunSession:
         Raises:
             InvalidValueError: a key or a value is not taken.
         """
-        plain = {check_key("tag", key): to_tag(key, value) for key, value in tags.items()}
+        plain = {check_key("tag", key): to_tag(key, value) for key, value in _check_mapping("tags", tags).items()}
         told = {_TOLD_TAGS[key]: plain.pop(key) for key in _TOLD_TAGS if key in plain}
         if told:
             self.journal.append_event("set", told)
@@ -179,31 +196,38 @@ class RunSession:
         if self.journal.dropped:
             _log.warning("gittrack lost %d records of run %s: the disk failed", self.journal.dropped, self.run_id)
         try:
-            commit_live(self.store.repository, self.live, is_new=self._is_new)
-        except (GittrackError, OSError) as failure:
+            is_new = self._is_new and not self.journal.was_removed
+            commit = commit_live(self.store.repository, self.live, is_new=is_new)
+        except Exception as failure:  # whatever it is: training goes on, and nothing is lost
             _log.warning(
                 "gittrack cannot commit run %s now (%s); it stays in %s, and the next gittrack command commits it",
                 self.run_id,
-                str(failure).splitlines()[0],
+                (str(failure) or repr(failure)).splitlines()[0],
                 self.live.folder,
             )
             return False
-        return True
+        return commit is not None or not self._is_new
 
     def take_over(self) -> None:
         """Become the one who ends the run: for a run that no process has open, only commands after each other."""
         self.role = Role.OWNER
 
     def leave(self) -> None:
-        """Close this process's stream; the run goes on. Idempotent."""
-        self.is_open = False
+        """Close this process's stream; the run goes on, unless nobody else is left to end it. Idempotent."""
+        was_open, self.is_open = self.is_open, False
         self.journal.close()
+        if was_open and self.pid == os.getpid() and self.live.exists() and not self.live.is_alive():
+            try:
+                commit_live(self.store.repository, self.live, is_new=False, lost_as="KILLED")
+            except Exception as failure:
+                _log.debug("the next command commits run %s: %s", self.run_id, failure)
 
     def _put(self, path: str, content: Content, mode: int) -> None:
         artifact = Artifact(
             path=path, oid=content.oid, size_bytes=content.size_bytes, mode=mode, inline=content.inline
         )
         self.journal.append_event("artifact", asdict(artifact))
+        self._artifacts[path] = artifact
 
     def _lose(self, what: str, error: OSError) -> None:
         _log.warning("gittrack cannot keep %s of run %s: %s", what, self.run_id, error.strerror or error)
@@ -260,7 +284,8 @@ def resume(
         journal = _open_journal(live, sync=sync, shared=shared)
         return RunSession(store, live, stored.record, Role.GUEST, journal)
     live, _ = create_live(store.repository, run_id)
-    session = RunSession(store, live, stored.record, role, _open_journal(live, sync=sync, shared=shared))
+    record = replace(stored.record, status="RUNNING", ended_at=None) if role is Role.OWNER else stored.record
+    session = RunSession(store, live, record, role, _open_journal(live, sync=sync, shared=shared))
     if role is Role.OWNER:
         session.journal.append_event("resume", {})
     return session
@@ -295,6 +320,18 @@ def to_scalar(key: str, value: Any) -> Scalar:
     return text
 
 
+def to_timestamp(value: Any) -> float:
+    """A time in milliseconds since the epoch that a calendar can show.
+
+    Raises:
+        InvalidValueError: it is none.
+    """
+    if isinstance(value, bool) or not hasattr(value, "__float__"):
+        raise InvalidValueError(f"a timestamp is a number of milliseconds, not {value!r:.80}")
+    check_time(float(value) / 1000)
+    return value  # type: ignore[no-any-return]
+
+
 def to_tag(key: str, value: Any) -> str:
     """A tag's value as text.
 
@@ -307,6 +344,12 @@ def to_tag(key: str, value: Any) -> str:
             f"tag {key!r} has {len(text)} characters; the limit is {TAG_CHARS_MAX}", "keep it with log_text"
         )
     return text
+
+
+def _check_mapping(what: str, given: Any) -> Mapping[str, Any]:
+    if not isinstance(given, Mapping):
+        raise InvalidValueError(f"{what} are a dict of values by key, not {type(given).__name__}")
+    return given
 
 
 _MISSING = object()

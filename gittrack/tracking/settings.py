@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-from gittrack.errors import InvalidValueError, NotFoundError, RunStateError
+from gittrack.errors import InvalidValueError, RunStateError
 from gittrack.git.repository import Repository, create_bare_repository, discover_repository, open_repository
-from gittrack.schema.names import DEFAULT_EXPERIMENT, check_name
+from gittrack.schema.names import DEFAULT_EXPERIMENT_ID, check_name
 from gittrack.schema.records import ExperimentRecord
 from gittrack.store import experiments
 from gittrack.store.store import Store
@@ -51,7 +52,12 @@ def get_tracking_uri() -> str:
     if chosen:
         return chosen
     found = discover_repository(os.getcwd())
-    return _SCHEME + (found.label if found else os.path.join(os.getcwd(), BARE_NAME))
+    return format_uri(found.label if found else os.path.join(os.getcwd(), BARE_NAME))
+
+
+def format_uri(path: str) -> str:
+    """The tracking URI of a path; `path_of_uri` gives the path back."""
+    return _SCHEME + re.sub("[%#?]", lambda match: f"%{ord(match[0]):02X}", path)
 
 
 def is_tracking_uri_set() -> bool:
@@ -152,9 +158,7 @@ def default_experiment(store: Store) -> ExperimentRecord:
     place = store.repository.common_dir
     if _Chosen.default is not None and _Chosen.default[0] == place:
         return _Chosen.default[1]
-    found = experiments.find_experiment(store.repository, name=DEFAULT_EXPERIMENT)
-    if found is None:
-        raise NotFoundError("the Default experiment was renamed", "choose one: set_experiment(name)")
+    found = experiments.get_experiment(store.repository, DEFAULT_EXPERIMENT_ID)  # whatever it is called now
     _Chosen.default = (place, found)
     return found
 
@@ -171,10 +175,15 @@ def wants_sync() -> bool:
 
 def _get_or_create(store: Store, name: str) -> ExperimentRecord:
     found = experiments.find_experiment(store.repository, name=name)
-    if found is not None and (found.created_at or found.lifecycle == "deleted" or name == DEFAULT_EXPERIMENT):
+    if found is not None and (
+        found.created_at or found.lifecycle == "deleted" or found.id == DEFAULT_EXPERIMENT_ID
+    ):
         return found
     try:
         return experiments.create_experiment(store.repository, name, {})
+    except OSError as error:
+        _log.warning("gittrack cannot note experiment %r now (%s); its runs will tell of it", name, error.strerror)
+        return found or experiments.untold(name)
     except InvalidValueError:
         found = experiments.find_experiment(store.repository, name=name)  # another process was quicker
         if found is None:

@@ -29,15 +29,13 @@ class _Watch:
     list_open: Callable[[], list[ActiveRun]] = staticmethod(list)
     former: dict[int, Any] = {}  # noqa: RUF012 - one process, one table
     crash: tuple[Status, str] | None = None
-    signal_name = ""
 
 
 def watch(list_open: Callable[[], list[ActiveRun]]) -> None:
     """Take care of the runs that ``list_open`` gives (those of this process, newest last) from now on."""
     _Watch.list_open = staticmethod(list_open)
-    if _Watch.pid != os.getpid():
-        _Watch.pid = os.getpid()
-        _Watch.crash, _Watch.signal_name = None, ""
+    _Watch.pid = os.getpid()
+    _Watch.crash = None  # an interactive session goes on after an exception
     if not _Watch.is_installed:
         _Watch.is_installed = True
         atexit.register(_end_all)
@@ -62,8 +60,8 @@ def _on_signal(number: int, frame: FrameType | None) -> None:
     name = signal.Signals(number).name
     is_ours = _Watch.pid == os.getpid()
     if is_ours:
-        _Watch.signal_name = name
         for run in _Watch.list_open():
+            run.signal_name = name
             try:
                 run._session.live.mark_signal(name)
             except OSError:
@@ -88,8 +86,8 @@ def _end_all() -> None:
     """End what is still open, the innermost first: how, what came before tells."""
     if _Watch.pid != os.getpid():
         return
-    status, error = _Watch.crash or ("FINISHED", "")
-    if _Watch.signal_name and status == "FINISHED":
-        status, error = "KILLED", f"ended by {_Watch.signal_name}"
     for run in reversed(_Watch.list_open()):
+        status, error = _Watch.crash or ("FINISHED", "")
+        if run.signal_name and status == "FINISHED":
+            status, error = "KILLED", f"ended by {run.signal_name}"
         run.end(status, error=error)

@@ -10,13 +10,15 @@ from collections.abc import Mapping
 from typing import Any
 
 from gittrack.errors import GittrackError
-from gittrack.schema.names import RunId, check_name
+from gittrack.schema.names import RunId, check_key, check_name
 from gittrack.schema.records import RunRecord
 from gittrack.store.identity import login_name
 from gittrack.store.store import Store
 from gittrack.tracking import session, settings
 from gittrack.tracking.provenance import Provenance, read_provenance
 from gittrack.tracking.words import random_name
+
+HEAD_TAGS = frozenset({"mlflow.runName", "mlflow.parentRunId"})  # what the record itself says
 
 _log = logging.getLogger("gittrack")
 
@@ -32,7 +34,7 @@ def new_record(
     experiment = settings.current_experiment(store, experiment_id)
     name = run_name or (tags or {}).get("mlflow.runName") or random_name()
     for key, value in (tags or {}).items():
-        session.to_tag(key, value)
+        session.to_tag(check_key("tag", key), value)
     return RunRecord(
         id=new_run_id(),
         name=check_name("run", name),

@@ -14,7 +14,7 @@ def test_ls_is_whole_tsv_in_a_pipe(shell: Shell, make_run: Callable[..., str]) -
     run_id = make_run(long_name, metrics="acc=0.123456789012345", params="lr=0.1 note=x")
     lines = shell.gittrack("ls").splitlines()
     header, row = lines[0].split("\t"), lines[1].split("\t")
-    assert header == ["run", "name", "status", "acc", "lr", "note", "started", "took"]
+    assert header == ["run", "name", "status", "acc", "lr", "note", "started", "took_s"]
     assert row[:6] == [run_id, long_name, "FINISHED", "0.123456789012345", "0.1", "x"]
 
 
@@ -157,3 +157,8 @@ def test_a_wrong_command_line_exits_with_2(shell: Shell) -> None:
 def test_completion_scripts_are_there(shell: Shell) -> None:
     shell.extra = {"SHELL": "/bin/bash", "_TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION": "1"}
     assert "gittrack" in shell.gittrack("--show-completion", "bash")
+
+
+def test_columns_keep_the_case_of_their_keys(shell: Shell, make_run: Callable[..., str]) -> None:
+    make_run(metrics="Loss=1 loss=2", params="C=1 c=2")
+    assert shell.gittrack("ls").splitlines()[0].split("\t")[3:7] == ["Loss", "loss", "C", "c"]

@@ -114,3 +114,17 @@ def test_verify_finds_a_corrupt_pack(shell: Shell, make_run: Callable[..., str])
     data[len(data) // 2] ^= 0xFF
     pack.write_bytes(bytes(data))
     assert any(problem["kind"] == "damaged" for problem in verify(shell, code=1)["problems"])
+
+
+def test_the_version_is_told_without_a_command(shell: Shell) -> None:
+    import gittrack
+
+    assert shell.gittrack("--version") == f"gittrack {gittrack.__version__}\n"
+
+
+def test_another_repository_is_named_by_an_option(shell: Shell, make_run: Callable[..., str]) -> None:
+    run_id = make_run()
+    shell.git("init", "-q", "other")
+    assert json.loads(shell.gittrack("-C", "other", "ls", "--json")) == []
+    assert json.loads(shell.gittrack("-C", f"gittrack:{shell.folder}", "ls", "--json"))[0]["id"] == run_id
+    assert "no folder at" in shell.error("-C", "nowhere", "ls")

@@ -5,109 +5,29 @@ from __future__ import annotations
 import os
 import random
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from gittrack.errors import NotFoundError
 from gittrack.git.command import find_git
-from gittrack.git.objects import ObjectId, ObjectSet, TreeEntry
-from gittrack.git.packs import write_pack
-from gittrack.git.repository import Repository, create_bare_repository, discover_repository
-from gittrack.git.carrying import copy_tree
-from gittrack.git.config import strip_credentials
-from gittrack.git.source_files import is_likely_secret
-from gittrack.git.worktree import CodeState, read_code_state, read_script_state
+from gittrack.git.repository import create_bare_repository
+from gittrack.git.worktree import read_script_state
 
-IDENTITY = ("-c", "user.name=Ada", "-c", "user.email=ada@example.org", "-c", "protocol.file.allow=always")
-
-
-@pytest.fixture(autouse=True)
-def plain_git(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    for name in list(os.environ):
-        if name.startswith(("GIT_", "XDG_")):
-            monkeypatch.delenv(name)
-    (tmp_path / "home").mkdir()
-    monkeypatch.setenv("HOME", str(tmp_path / "home"))
-    monkeypatch.setenv("GIT_CONFIG_NOSYSTEM", "1")
-    yield
-    find_git.cache_clear()
-
-
-def git(folder: Path, *words: str, stdin: bytes = b"") -> bytes:
-    done = subprocess.run(["git", *IDENTITY, *words], cwd=folder, input=stdin, capture_output=True, check=False)
-    assert done.returncode == 0, done.stderr.decode()
-    return done.stdout
-
-
-def write(top: Path, files: dict[str, str | bytes]) -> None:
-    for path, content in files.items():
-        full = top / path
-        full.parent.mkdir(parents=True, exist_ok=True)
-        full.write_bytes(content if isinstance(content, bytes) else content.encode())
-
-
-def make(top: Path, files: dict[str, str | bytes] | None = None) -> Path:
-    """A repository whose files are committed on ``main``."""
-    top.mkdir(parents=True)
-    git(top, "init", "-q", "-b", "main")
-    if files:
-        write(top, files)
-        git(top, "add", "-A", "-f")
-        git(top, "commit", "-q", "-m", "first")
-    return top
-
-
-def find(folder: Path) -> Repository:
-    repository = discover_repository(str(folder))
-    assert repository is not None
-    return repository
-
-
-def state_of(folder: Path) -> CodeState:
-    return read_code_state(find(folder))
-
-
-def record(repository: Repository, tree: ObjectId | None, objects: ObjectSet) -> dict[bytes, tuple[str, bytes]]:
-    """Commit a tree for real, let git check it, and list it: mode and content by path."""
-    assert tree is not None
-    folder = Path(repository.git_dir)
-    with write_pack(repository, objects):
-        commit = git(folder, "commit-tree", tree, "-m", "run").decode().strip()
-        git(folder, "update-ref", "refs/heads/gittrack/test", commit)
-    git(folder, "fsck", "--strict", "--no-dangling", "--full")
-    found = {}
-    for line in git(folder, "ls-tree", "-r", "-z", commit).split(b"\0")[:-1]:
-        head, _, path = line.partition(b"\t")
-        mode, kind, object_id = head.decode().split()
-        content = git(folder, "cat-file", "blob", object_id) if kind == "blob" else object_id.encode()
-        found[path] = (mode, content)
-    return found
-
-
-def recorded(folder: Path) -> dict[bytes, tuple[str, bytes]]:
-    state = state_of(folder)
-    return record(find(folder), state.tree, state.objects)
-
-
-def contents(folder: Path) -> dict[str, bytes]:
-    return {os.fsdecode(path): content for path, (_, content) in recorded(folder).items()}
-
-
-def head_tree(folder: Path) -> str:
-    return git(folder, "rev-parse", "HEAD^{tree}").decode().strip()
-
-
-def head(folder: Path) -> str:
-    return git(folder, "rev-parse", "HEAD").decode().strip()
-
-
-def make_racy(*paths: Path) -> None:
-    """Let git doubt a file whose content is as committed."""
-    for path in paths:
-        os.utime(path, ns=(10**18, 10**18))
-
+from .making import (
+    IDENTITY,
+    config_value,
+    contents,
+    git,
+    head,
+    head_tree,
+    make,
+    make_racy,
+    make_with_submodule,
+    record,
+    recorded,
+    state_of,
+    write,
+)
 
 # ---- where it stands
 
@@ -204,45 +124,6 @@ def test_a_sha256_repository_is_named_but_has_no_tree(tmp_path: Path) -> None:
     write(top, {"a.py": "2\n"})
     state = state_of(top)
     assert (state.head, state.dirty, state.tree) == (head(top), True, None)
-
-
-# ---- remotes
-
-
-@pytest.mark.parametrize(
-    ("url", "expected"),
-    [
-        ("https://user:tok@host/x.git", "https://host/x.git"),
-        ("https://tok@host:8080/x", "https://host:8080/x"),
-        ("https://user:p/w@host/x", "https://host/x"),
-        ("https://user:p@w@host/x", "https://host/x"),
-        ("https://host/@scope/x?access_token=tok#f", "https://host/@scope/x"),
-        ("ext::https://user:tok@host/x", "ext::https://host/x"),
-        ("ssh://git:tok@host:22/x", "ssh://git@host:22/x"),
-        ("git@host:x/y.git", "git@host:x/y.git"),
-        ("/srv/git/x.git", "/srv/git/x.git"),
-        ("file:///srv/x.git", "file:///srv/x.git"),
-        ("http://[::1]:80/@x", "http://[::1]:80/@x"),
-    ],
-)
-def test_a_url_is_shown_without_credentials(url: str, expected: str) -> None:
-    assert strip_credentials(url) == expected
-
-
-def test_the_remote_is_origin_without_credentials(tmp_path: Path) -> None:
-    top = make(tmp_path / "r", {"a.py": "1\n"})
-    git(top, "remote", "add", "first", "https://first.example/x")
-    assert state_of(top).remote_url == "https://first.example/x"
-    git(top, "remote", "add", "origin", "https://ada:tok@example.org/x.git")
-    assert state_of(top).remote_url == "https://example.org/x.git"
-
-
-def test_a_quoted_remote_with_comment_and_continuation_is_read(tmp_path: Path) -> None:
-    top = make(tmp_path / "r", {"a.py": "1\n"})
-    with open(top / ".git/config", "a") as file:
-        file.write('[remote "o;dd"] url = "https://host/a#b;\\\nc" ; note\n')
-    assert git(top, "config", "remote.o;dd.url").strip() == b"https://host/a#b;c"
-    assert state_of(top).remote_url == "https://host/a"
 
 
 # ---- tracked files
@@ -520,25 +401,6 @@ def test_a_very_deep_path_is_left_out(tmp_path: Path) -> None:
 # ---- secrets
 
 
-SECRET_PATHS = """
-    .env .env.local x/.env.production prod.env .envrc a.pem a.KEY a.p12 a.pfx id_rsa id_ed25519.pub .netrc .pypirc
-    .npmrc credentials credentials.json gcp-credentials.json secret.yaml my_secrets.toml clientSecret.json
-    client_secret_1.json .SECRETS x.kdbx service-account-7.json service_account.json .git-credentials .htpasswd
-    htpasswd .aws/config.yaml home/.ssh/config.txt .gnupg/x.txt secrets/prod.yaml kaggle.json
-"""
-PLAIN_PATHS = "train.py .env.example .env.template .env.sample secretary.py tokenizer.json env.py keys.py"
-
-
-@pytest.mark.parametrize("path", SECRET_PATHS.split())
-def test_a_name_of_a_secret_is_known(path: str) -> None:
-    assert is_likely_secret(path)
-
-
-@pytest.mark.parametrize("path", PLAIN_PATHS.split())
-def test_a_name_of_no_secret_is_not(path: str) -> None:
-    assert not is_likely_secret(path)
-
-
 def test_secrets_are_never_stored(tmp_path: Path) -> None:
     top = make(tmp_path / "r", {"a.py": "1\n", ".env": "OLD=1\n", "conf/secrets.yaml": "old\n"})
     leak = "hunter2-hunter2"
@@ -598,47 +460,6 @@ def test_index_HEAD_and_files_are_byte_identical_afterwards(tmp_path: Path) -> N
     assert git(top, "count-objects", "-v") == objects
 
 
-def config_value(canary: Path) -> str:
-    return f"touch {canary}; cat"
-
-
-@pytest.mark.parametrize("name", ["evil", "e.v=i l", 'qu"ote'])
-@pytest.mark.parametrize("key", ["clean", "process"])
-def test_a_filter_of_the_repository_never_runs(tmp_path: Path, name: str, key: str) -> None:
-    top = make(tmp_path / "r", {"a.dat": "1\n", "b.dat": "1\n"})
-    write(top, {".git/info/attributes": "*.dat filter=" + name.replace(" ", "") + "\n"})
-    canary = tmp_path / "canary"
-    git(top, "config", f"filter.{name.replace(' ', '')}.{key}", config_value(canary))
-    git(top, "config", f"filter.{name.replace(' ', '')}.required", "true")
-    make_racy(top / "a.dat")
-    write(top, {"b.dat": "2\n"})
-    assert contents(top) == {"a.dat": b"1\n", "b.dat": b"2\n"}
-    assert not canary.exists()
-    make_racy(top / "a.dat")
-    subprocess.run(["git", "status"], cwd=top, capture_output=True, check=False)
-    assert canary.exists()  # so that this test can fail
-
-
-@pytest.mark.parametrize("place", ["include", "user", "worktree"])
-def test_a_filter_that_is_configured_elsewhere_never_runs(tmp_path: Path, place: str) -> None:
-    top = make(tmp_path / "r", {"a.dat": "1\n", ".gitattributes": "*.dat filter=evil\n"})
-    canary = tmp_path / "canary"
-    if place == "include":
-        write(top, {".git/more": ""})
-        git(top, "config", "Include.path", "more")
-        git(top, "config", "-f", ".git/more", "filter.evil.clean", config_value(canary))
-    elif place == "user":
-        git(top, "config", "--global", "filter.evil.clean", config_value(canary))
-    else:
-        git(top, "config", "extensions.worktreeConfig", "true")
-        git(top, "config", "--worktree", "filter.evil.clean", config_value(canary))
-    make_racy(top / "a.dat")
-    assert not state_of(top).dirty
-    assert not canary.exists()
-    subprocess.run(["git", "status"], cwd=top, capture_output=True, check=False)
-    assert canary.exists()
-
-
 def test_no_hook_and_no_monitor_runs(tmp_path: Path) -> None:
     top = make(tmp_path / "r", {"a.py": "1\n"})
     canary, script = tmp_path / "canary", tmp_path / "script"
@@ -655,14 +476,6 @@ def test_no_hook_and_no_monitor_runs(tmp_path: Path) -> None:
 
 
 # ---- submodules
-
-
-def make_with_submodule(tmp_path: Path) -> Path:
-    make(tmp_path / "lib", {"lib.py": "1\n"})
-    top = make(tmp_path / "r", {"a.py": "1\n"})
-    git(top, "submodule", "--quiet", "add", str(tmp_path / "lib"), "sub")
-    git(top, "commit", "-q", "-m", "sub")
-    return top
 
 
 def test_a_clean_submodule_keeps_its_entry(tmp_path: Path) -> None:
@@ -743,54 +556,3 @@ def test_a_script_that_is_no_source_or_a_secret_is_not_taken(tmp_path: Path, nam
     if not name.startswith("missing"):
         write(tmp_path, {name: "x\n"})
     assert read_script_state(str(tmp_path / name)).tree is None
-
-
-# ---- into another repository
-
-
-def test_a_tree_is_carried_whole_into_another_repository(tmp_path: Path) -> None:
-    make_with_submodule(tmp_path)
-    top = tmp_path / "r"
-    write(top, {"d/e/x.py": "x\n", "big.bin": b"\0" * ((16 << 20) + 1)})
-    git(top, "add", ".")
-    git(top, "commit", "-q", "-m", "more")
-    write(top, {"d/e/x.py": "changed\n"})
-    state, target = state_of(top), create_bare_repository(str(tmp_path / "t"))
-    assert state.tree is not None
-    copy_tree(find(top), state.tree, state.objects, target)
-    found = record(target, state.tree, state.objects)
-    assert set(found) == {b".gitmodules", b"a.py", b"sub", b"d/e/x.py", b"big.bin"}
-    assert found[b"d/e/x.py"] == ("100644", b"changed\n")
-
-
-def test_what_the_newest_run_has_at_the_same_place_is_not_carried_again(tmp_path: Path) -> None:
-    top = make(tmp_path / "r", {"a.py": "1\n", "d/x.py": "x\n", "d/y.py": "y\n", "e/z.py": "z\n"})
-    target = create_bare_repository(str(tmp_path / "t"))
-    first = state_of(top)
-    assert first.tree is not None
-    copy_tree(find(top), first.tree, first.objects, target)
-    record(target, first.tree, first.objects)
-    write(top, {"d/x.py": "2\n"})
-    git(top, "commit", "-q", "-a", "-m", "2")
-    second = state_of(top)
-    assert second.tree is not None
-    copy_tree(find(top), second.tree, second.objects, target, known=first.tree)
-    assert sorted(kind for _, kind, _ in second.objects) == [2, 2, 3]
-    assert record(target, second.tree, second.objects)[b"d/x.py"] == ("100644", b"2\n")
-    same = ObjectSet()
-    copy_tree(find(top), second.tree, same, target, known=second.tree)
-    assert len(same) == 0
-
-
-def test_a_known_tree_that_is_not_there_counts_for_nothing(tmp_path: Path) -> None:
-    top = make(tmp_path / "r", {"a.py": "1\n"})
-    objects, target = ObjectSet(), create_bare_repository(str(tmp_path / "t"))
-    copy_tree(find(top), ObjectId(head_tree(top)), objects, target, known=ObjectId("1" * 40))
-    assert len(objects) == 2
-
-
-def test_a_missing_object_is_told(tmp_path: Path) -> None:
-    top, objects = make(tmp_path / "r", {"a.py": "1\n"}), ObjectSet()
-    tree = objects.add_tree([TreeEntry(0o100644, b"x", ObjectId("1" * 40))])
-    with pytest.raises(NotFoundError):
-        copy_tree(find(top), tree, objects, create_bare_repository(str(tmp_path / "t")))
