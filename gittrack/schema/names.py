@@ -25,6 +25,7 @@ DEFAULT_EXPERIMENT_ID = ExperimentId("0")
 HEADS = "refs/heads/gittrack/"
 REMOTES = "refs/remotes/"
 
+INLINE_BYTES_MAX = 1 << 20  # a text or a CSV up to this stands in git itself; forges refuse blobs over 100 MB
 KEY_CHARS_MAX = 250
 NAME_CHARS_MAX = 500
 PATH_BYTES_MAX = 4096

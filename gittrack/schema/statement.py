@@ -8,7 +8,7 @@ from __future__ import annotations
 import functools
 
 from gittrack.schema.codec import EXPERIMENT_FIELDS, INPUT_FIELDS, METRIC_FIELDS, RUN_FIELDS, SOURCE_FIELDS
-from gittrack.schema.names import FORMAT_NUMBER, KEY_CHARS_MAX, NAME_CHARS_MAX
+from gittrack.schema.names import FORMAT_NUMBER, INLINE_BYTES_MAX, KEY_CHARS_MAX, NAME_CHARS_MAX
 
 _HEAD = f"""\
 # How gittrack keeps machine-learning runs in git. Every run carries this file.
@@ -42,7 +42,7 @@ tags:
 limits:
   key_characters: {KEY_CHARS_MAX}
   name_characters: {NAME_CHARS_MAX}
-  inline_bytes: 1048576
+  inline_bytes: {INLINE_BYTES_MAX}
 
 tree:
   .gittrack-schema: "this file"

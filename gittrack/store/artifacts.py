@@ -16,8 +16,8 @@ from dataclasses import dataclass
 from gittrack.errors import ArtifactError, ArtifactMissingError, DamagedError
 from gittrack.git.packs import fsync_folder
 from gittrack.git.repository import Repository
+from gittrack.schema.names import INLINE_BYTES_MAX
 
-INLINE_BYTES_MAX = 1 << 20
 POINTER_BYTES_MAX = 1024
 
 _CHUNK = 1 << 20

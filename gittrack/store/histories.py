@@ -8,8 +8,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from gittrack.schema.events import PointBlock
+from gittrack.schema.names import INLINE_BYTES_MAX
 from gittrack.schema.points import CSV_HEADER, format_rows
-from gittrack.store.artifacts import INLINE_BYTES_MAX, Content
+from gittrack.store.artifacts import Content
 
 _MEMORY_MAX = 16 << 20
 
