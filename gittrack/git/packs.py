@@ -7,8 +7,10 @@ and drops the ``.keep``. Formats: gitformat-pack(5), pack version 2 and index ve
 
 from __future__ import annotations
 
+import bisect
 import functools
 import hashlib
+import mmap
 import os
 import struct
 import zlib
@@ -20,6 +22,7 @@ from gittrack.git.repository import Repository
 _LEVEL = 1  # a run's files are small: level 6 costs twice the time for 3 % of the bytes
 _REPEATED_BYTES_MAX = 16 << 10
 _LARGE_OFFSET = 1 << 31
+_INDEX_MAGIC = b"\xfftOc\x00\x00\x00\x02"
 _KEEP_PREFIX = "gittrack-"  # what a .keep of ours starts with
 
 
@@ -90,6 +93,22 @@ def sweep_leftovers(repository: Repository) -> int:
     return dropped
 
 
+def is_packed(repository: Repository, object_id: ObjectId) -> bool:
+    """Whether a pack holds an object; False too where its index cannot be read.
+
+    The largest is asked first, since a project's own history lies there. dulwich reads 256 numbers of each index
+    instead of two: 0.15 ms a pack instead of 0.02.
+    """
+    digest = bytes.fromhex(object_id)
+    indexes = [
+        entry for entry in _scan(os.path.join(repository.objects_dir, "pack")) if entry.name.endswith(".idx")
+    ]
+    for path in sorted((entry.path for entry in indexes), key=_size_bytes, reverse=True):
+        if _index_holds(path, digest) and os.path.exists(path[:-4] + ".pack"):
+            return True
+    return False
+
+
 def fsync_folder(path: str) -> None:
     """Make the names in a folder durable (a rename is not, until its folder is synced)."""
     descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
@@ -149,7 +168,7 @@ def _encode_index(entries: list[tuple[ObjectId, int, int]], pack_digest: bytes) 
     small = [offset if offset < _LARGE_OFFSET else _LARGE_OFFSET | large.index(offset) for _, _, offset in ordered]
     body = b"".join(
         (
-            b"\xfftOc\x00\x00\x00\x02",
+            _INDEX_MAGIC,
             struct.pack(">256L", *fanout),
             *(bytes.fromhex(object_id) for object_id, _, _ in ordered),
             struct.pack(f">{len(ordered)}L", *(crc for _, crc, _ in ordered)),
@@ -159,6 +178,28 @@ def _encode_index(entries: list[tuple[ObjectId, int, int]], pack_digest: bytes) 
         )
     )
     return body + hashlib.sha1(body, usedforsecurity=False).digest()
+
+
+def _index_holds(path: str, digest: bytes) -> bool:
+    """Whether an index of version 2 lists an id: gitformat-pack(5), "Version 2 pack-*.idx files"."""
+    try:
+        with open(path, "rb", buffering=0) as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as index:
+            if index[:8] != _INDEX_MAGIC:
+                return False
+            below = 8 + 4 * (digest[0] - 1)
+            first = int.from_bytes(index[below : below + 4]) if digest[0] else 0
+            last = int.from_bytes(index[below + 4 : below + 8])
+            at = bisect.bisect_left(range(last), digest, first, key=lambda n: index[1032 + 20 * n : 1052 + 20 * n])
+            return at < last and index[1032 + 20 * at : 1052 + 20 * at] == digest
+    except (OSError, ValueError):
+        return False
+
+
+def _size_bytes(path: str) -> int:
+    try:
+        return os.stat(path).st_size
+    except OSError:
+        return 0
 
 
 def _write_durably(path: str, content: bytes) -> None:

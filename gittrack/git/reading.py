@@ -25,6 +25,7 @@ from gittrack.git.objects import (
     parse_commit,
     parse_tree,
 )
+from gittrack.git.packs import is_packed
 from gittrack.git.repository import Repository
 
 _BATCH_HEADER = re.compile(rb"[0-9a-f]{40} (commit|tree|blob|tag) ([0-9]+)\n")
@@ -52,7 +53,10 @@ class ObjectReader:
         self.close()
 
     def __contains__(self, object_id: ObjectId) -> bool:
-        try:
+        loose = os.path.join(self._repository.objects_dir, object_id[:2], object_id[2:])
+        if os.path.isfile(loose) or is_packed(self._repository, object_id):
+            return True
+        try:  # in an alternate, or a kind of index that only dulwich knows
             return object_id.encode() in self._store  # type: ignore[operator]
         except Exception:  # damaged packs raise seven kinds of error
             return False

@@ -35,6 +35,7 @@ _WORDS: dict[str, Any] = {
 }  # fmt: skip
 _DEPTH_MAX = 64
 _INT_DIGITS_MAX = 4300  # CPython converts no more; a longer one stays text
+_SHORT_MAX = 100
 _LIMITED_BYTES_MAX = 4 << 20  # of a file that is not canonical: its parser takes 10 µs a line
 
 
@@ -120,6 +121,8 @@ def _quote(text: str) -> str:
 
 def _parse_lines(text: str) -> dict[str, Any] | None:
     """What canonical lines say, or None when a line is not canonical."""
+    if not text.isascii() and _ESCAPED.search(text):
+        return None
     lines = _LINE.findall(text)
     if len(lines) != text.count("\n") or not (text.endswith("\n") or not text):
         return None
@@ -148,8 +151,16 @@ def _parse_lines(text: str) -> dict[str, Any] | None:
     return top if all(inners) else None  # a key with nothing behind it is null, which is not written so
 
 
-@functools.lru_cache(maxsize=1 << 14)  # a long list repeats most of its values
 def _parse_scalar(text: str) -> Any:
+    return _parse_short(text) if len(text) <= _SHORT_MAX else _parse_any(text)
+
+
+@functools.lru_cache(maxsize=1 << 14)  # a long list repeats most of its values; long ones would fill the memory
+def _parse_short(text: str) -> Any:
+    return _parse_any(text)
+
+
+def _parse_any(text: str) -> Any:
     if text[0] == '"':
         return _unquote(text)
     if text.isdigit() and text.isascii() and (text[0] != "0" or len(text) == 1):
@@ -157,7 +168,7 @@ def _parse_scalar(text: str) -> Any:
     if text in _WORDS:
         return _WORDS[text]
     if _INT.fullmatch(text):
-        return int(text) if len(text) <= _INT_DIGITS_MAX else _refuse(text)
+        return int(text) if len(text.lstrip("+-")) <= _INT_DIGITS_MAX else _refuse(text)
     if _FLOAT.fullmatch(text):
         return float(text)
     raise ValueError(text)

@@ -47,12 +47,14 @@ def stage_file(path: str, staging_dir: str) -> tuple[Content, int]:
             descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
         except OSError as error:
             raise ArtifactError(f"cannot read {path!r}: {error.strerror}") from error
-        with open(descriptor, "rb", buffering=0) as source:
+        try:
             before = os.fstat(descriptor)
             if not stat.S_ISREG(before.st_mode):
                 raise ArtifactError(f"{path!r} is no regular file", "pipes, sockets and devices are not stored")
-            content = stage_chunks(iter(lambda: source.read(_CHUNK), b""), staging_dir)
+            content = stage_chunks(_read_chunks(descriptor, path), staging_dir)
             after = os.fstat(descriptor)
+        finally:
+            os.close(descriptor)
         if _same_state(before, after) and content.size_bytes == after.st_size:
             return content, 0o100755 if before.st_mode & stat.S_IXUSR else 0o100644
     raise ArtifactError(f"{path!r} changes while it is read", "log it when its writer has closed it")
@@ -170,6 +172,17 @@ def write_out(chunks: Iterable[bytes], target: str, mode: int) -> None:
     except BaseException:
         _unlink_if_there(temporary)
         raise
+
+
+def _read_chunks(descriptor: int, path: str) -> Iterator[bytes]:
+    while True:
+        try:
+            chunk = os.read(descriptor, _CHUNK)
+        except OSError as error:  # not to be taken for one of the disk that is written to
+            raise ArtifactError(f"cannot read {path!r}: {error.strerror}") from error
+        if not chunk:
+            return
+        yield chunk
 
 
 def _is_inline(head: bytes) -> bool:

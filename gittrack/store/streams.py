@@ -29,7 +29,8 @@ Item = Event | PointBlock
 _Decoded = Generator[tuple[int, Item | None], None, int]
 
 _CHUNK = 1 << 20
-_BLOCK_MAX = 8192
+_BLOCK_MAX, _HOPE_MIN = 8192, 8
+_NO_POINT = (0, 0.0, 0.0)
 _NUMPY_FROM = 8192  # a smaller block never pays for the import
 
 
@@ -50,11 +51,15 @@ class Stream:
         self._seal = 0
         self._open_head()
 
-    def read(self, after: int = 0) -> Iterator[Item]:
-        """What was logged, in the order of the file; what ends at or before byte ``after`` is left out."""
+    def read(self, after: int = 0, *, in_order: bool = False) -> Iterator[Item]:
+        """What was logged; what ends at or before byte ``after`` is left out.
+
+        Each metric's points, and all events, come in the order of the file; with ``in_order`` all points do, at
+        the cost of blocks of one where several metrics alternate.
+        """
         if not self._seal:
             return
-        decoder = _Decoder(self._seal, after)
+        decoder = _Decoder(self._seal, after, in_order)
         for end, item in decoder.decode(self.path):
             self.consumed = end
             if end > after and item is not None:
@@ -93,30 +98,48 @@ class Stream:
 
 
 def merge_items(streams: Sequence[Stream], taken: dict[str, int]) -> Iterator[Item]:
-    """The items of several streams in the order of their times; ``taken``: bytes to leave out, by nonce.
+    """The items of several streams, each metric's points in the order of their times, and events in theirs.
 
-    A single stream keeps its blocks; of several, points come one by one where they interleave.
+    Args:
+        taken: bytes to leave out, by the stream's nonce.
     """
-    sources = [stream.read(taken.get(stream.nonce, 0)) for stream in streams]
-    if len(sources) == 1:
-        yield from sources[0]
+    if len(streams) == 1:
+        yield from streams[0].read(taken.get(streams[0].nonce, 0))
         return
-    singles = [_timed(source, number) for number, source in enumerate(sources)]
-    for _, _, _, item in heapq.merge(*singles):
-        yield item
+    sources = [
+        _timed(stream.read(taken.get(stream.nonce, 0), in_order=True), number)
+        for number, stream in enumerate(streams)
+    ]
+    columns: dict[str, tuple[list[int], list[float], list[float]]] = {}
+    for _, _, _, item, point in heapq.merge(*sources):
+        if isinstance(item, Event):
+            yield item
+            continue
+        steps, times_s, values = columns.setdefault(item, ([], [], []))
+        steps.append(point[0])
+        times_s.append(point[1])
+        values.append(point[2])
+        if len(steps) == _BLOCK_MAX:
+            yield PointBlock(item, *columns.pop(item))
+    for key, column in columns.items():
+        yield PointBlock(key, *column)
 
 
-def _timed(source: Iterator[Item], number: int) -> Iterator[tuple[float, int, int, Item]]:
-    """Items with what they are ordered by: a stream's own order holds even where its clock went back."""
+def _timed(
+    source: Iterator[Item], number: int
+) -> Iterator[tuple[float, int, int, Event | str, tuple[int, float, float]]]:
+    """Events and points with what they are ordered by: a stream keeps its order where its clock goes back."""
     latest, count = 0.0, 0
     for item in source:
-        if isinstance(item, PointBlock):
-            for step, time_s, value in zip(item.steps, item.times_s, item.values, strict=True):
-                latest, count = max(latest, time_s), count + 1
-                yield latest, number, count, PointBlock(item.key, (step,), (time_s,), (value,))
-        else:
+        if isinstance(item, Event):
             latest, count = max(latest, item.time_s), count + 1
-            yield latest, number, count, item
+            yield latest, number, count, item, _NO_POINT
+            continue
+        for point in zip(item.steps, item.times_s, item.values, strict=True):
+            if point[1] > latest:
+                latest = point[1]
+            count += 1
+            yield latest, number, count, item.key, point
 
 
 def _unpack_columns(record: struct.Struct, data: memoryview) -> list[Sequence[Any]]:
@@ -125,16 +148,10 @@ def _unpack_columns(record: struct.Struct, data: memoryview) -> list[Sequence[An
         return list(zip(*record.iter_unpack(data), strict=True))
     import numpy as np
 
-    count = (record.size - shape_struct(0).size) // 8
-    names = [
-        ("shape", "<u4"),
-        ("step", "<i8"),
-        ("time", "<f8"),
-        *((f"v{at}", "<f8") for at in range(count)),
-        ("seal", "<u8"),
-    ]
-    rows = np.frombuffer(data, dtype=np.dtype(names))
-    return [rows[name].tolist() for name, _ in names]
+    values = [(f"v{at}", "<f8") for at in range((record.size - shape_struct(0).size) // 8)]
+    fields = [("shape", "<u4"), ("step", "<i8"), ("time", "<f8"), *values, ("seal", "<u8")]
+    rows = np.frombuffer(data, dtype=np.dtype(fields))
+    return [rows[name].tolist() for name, _ in fields]
 
 
 class _Decoder:
@@ -143,13 +160,14 @@ class _Decoder:
     No block of points spans the byte ``after``, the end of some record: what lies before it was taken already.
     """
 
-    def __init__(self, seal: int, after: int) -> None:
+    def __init__(self, seal: int, after: int, in_order: bool) -> None:
         self._seal = seal
         self._after = after
+        self._in_order = in_order
         self._seal_bytes = SEAL.pack(seal)
         self._keys: dict[int, tuple[str, ...]] = {}
         self._structs: dict[int, struct.Struct] = {}
-        self._hope = 64  # how many like records to try at once
+        self._hope = 64  # how many like records to try at once; less than _HOPE_MIN: they alternate
 
     def decode(self, path: str) -> Iterator[tuple[int, Item | None]]:
         """Every item with the file offset at which its record ends."""
@@ -192,6 +210,8 @@ class _Decoder:
         """Decode a block of like records; returns the bytes they take, 0 where there is no whole one."""
         shape = int.from_bytes(data[at : at + 4], "little")
         record = self._structs[shape]
+        if self._hope < _HOPE_MIN and not self._in_order:
+            return (yield from self._mixed_points(data, at, base))
         count = min((len(data) - at) // record.size, self._hope)
         before = self._after - base - at
         if before > 0:
@@ -200,7 +220,7 @@ class _Decoder:
             return 0
         columns = _unpack_columns(record, memoryview(data)[at : at + count * record.size])
         good = self._good_prefix(columns[0], columns[-1], record.size)
-        self._hope = min(self._hope * 2, _BLOCK_MAX) if good == count else max(4, good)
+        self._hope = min(self._hope * 2, _BLOCK_MAX) if good == count else good
         if not good:
             return 0
         if good < count:
@@ -209,6 +229,27 @@ class _Decoder:
         for block in self._blocks(columns):
             yield end, block
         return good * record.size
+
+    def _mixed_points(self, data: bytes, at: int, base: int) -> _Decoded:
+        """As `_points` where shapes of several sizes alternate: one by one, then grouped."""
+        rows: dict[int, list[tuple[Any, ...]]] = {}
+        start, border, seal = at, self._after - base, self._seal
+        for _ in range(_BLOCK_MAX):
+            shape = int.from_bytes(data[at : at + 4], "little")
+            record = self._structs.get(shape)
+            if record is None or at + record.size > len(data) or at == border > start:
+                break
+            row = record.unpack_from(data, at)
+            if row[-1] != seal:
+                break
+            rows.setdefault(shape, []).append(row)
+            at += record.size
+        if len(rows) == 1:
+            self._hope = _HOPE_MIN  # they have stopped alternating
+        for group in rows.values():
+            for block in self._blocks(list(zip(*group, strict=True))):
+                yield base + at, block
+        return at - start
 
     def _good_prefix(self, shapes: Sequence[int], seals: Sequence[int], size: int) -> int:
         """How many records from the first on are whole and of shapes with that size."""
@@ -228,6 +269,11 @@ class _Decoder:
         if len(found) == 1:
             for key, values in zip(self._keys[shapes[0]], columns[3:-1], strict=True):
                 yield PointBlock(key, steps, times, values)
+            return
+        if self._in_order:
+            for shape, step, time_s, *row, _ in zip(*columns, strict=True):
+                for key, value in zip(self._keys[shape], row, strict=True):
+                    yield PointBlock(key, (step,), (time_s,), (value,))
             return
         for shape in sorted(found):
             rows = [row for row in zip(*columns, strict=True) if row[0] == shape]

@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from gittrack.errors import DamagedError, NotFoundError
 from gittrack.git.objects import BLOB, FILE_MODE, LINK_MODE, TREE_MODE, ObjectId, ObjectSet, TreeEntry
 from gittrack.git.reading import ObjectReader
+from gittrack.git.refs import read_ref
 from gittrack.git.repository import Repository
 from gittrack.schema.codec import METRICS_FILE, PARAMS_FILE, RUN_FILE, encode_run, parse_run
-from gittrack.schema.names import SCHEMA_FILE, metric_key, metric_path
+from gittrack.schema.names import SCHEMA_FILE, experiment_ref, metric_key, metric_path
 from gittrack.schema.points import Point, parse_rows
 from gittrack.schema.records import Artifact, RunRecord
 from gittrack.schema.statement import statement
@@ -140,6 +141,16 @@ class RunTree:
         if entry is None or entry.mode != FILE_MODE:
             raise DamagedError(self.where, f"its {name} is missing")
         return self.reader.read_kind(entry.id, BLOB)
+
+
+def find_newest_code(repository: Repository, made_as: str) -> ObjectId | None:
+    """The code tree of an experiment's newest commit, or None: a later run need not bring along what is there."""
+    tip = read_ref(repository, experiment_ref(made_as))
+    if tip is None:
+        return None
+    with ObjectReader(repository) as reader:
+        entry = reader.find_path(reader.read_commit(tip).tree, "code")
+        return entry.id if entry is not None and entry.is_tree else None
 
 
 def record_files(run: RunRecord, objects: ObjectSet) -> Files:

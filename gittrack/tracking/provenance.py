@@ -62,11 +62,13 @@ class Provenance:
     Attributes:
         code: the code as it stands; without a repository the entry script alone; None where there is neither.
         requirements: the packages as ``name==version`` lines, sorted; pip can read it.
+        repository: where the code's objects are that ``code`` does not bring along; None where there is none.
     """
 
     source: Source
     code: CodeState | None
     requirements: str
+    repository: Repository | None = None
 
 
 def read_provenance(folder: str) -> Provenance:
@@ -75,7 +77,7 @@ def read_provenance(folder: str) -> Provenance:
     kind, script = _find_entry()
     code = _read_code(repository, script)
     name = _name_entry(script, repository)
-    return Provenance(_describe(kind, name, code, repository), code, read_requirements())
+    return Provenance(_describe(kind, name, code, repository), code, read_requirements(), repository)
 
 
 def read_requirements() -> str:

@@ -13,8 +13,9 @@ from dataclasses import asdict, replace
 from enum import Enum
 from typing import Any
 
-from gittrack.errors import InvalidValueError, ParamConflictError, RunStateError
-from gittrack.git.objects import LINK_MODE
+from gittrack.errors import GittrackError, InvalidValueError, ParamConflictError, RunStateError
+from gittrack.git.carrying import copy_tree
+from gittrack.git.objects import LINK_MODE, ObjectId
 from gittrack.schema.names import RunId, check_artifact_path, check_key, clean_text
 from gittrack.schema.records import Artifact, RunRecord, Scalar, Status, is_same_value
 from gittrack.store.artifacts import Content, stage_chunks, stage_file
@@ -23,6 +24,7 @@ from gittrack.store.journal import Journal, check_time
 from gittrack.store.live import LiveRun, create_live, describe_writer, find_live
 from gittrack.store.shared_journal import SharedJournal
 from gittrack.store.store import Store
+from gittrack.store.trees import find_newest_code
 from gittrack.tracking.provenance import Provenance
 
 PARAM_CHARS_MAX = 1 << 20
@@ -162,18 +164,31 @@ class RunSession:
             self._lose(path, error)
 
     def log_provenance(self, provenance: Provenance) -> None:
-        """Keep what made the run; its changed code goes into the live folder until the run is committed."""
+        """Keep what made the run; its changed code goes into the live folder until the run is committed.
+
+        Where the code lives in another repository than the runs, all of it goes along that is not there yet.
+        """
         tree = None
-        if provenance.code is not None:
-            tree = provenance.code.tree
-            try:
-                if len(provenance.code.objects):
-                    self.live.write_code(provenance.code.objects)
-            except OSError as error:
-                tree = None
-                self._lose("code", error)
+        try:
+            tree = self._keep_code(provenance)
+        except OSError as error:
+            self._lose("code", error)
+        except GittrackError as error:
+            _log.warning("gittrack cannot keep code of run %s: %s", self.run_id, error.message)
         fields = {"source": asdict(provenance.source), "requirements": provenance.requirements, "tree": tree}
         self.journal.append_event("source", fields)
+
+    def _keep_code(self, provenance: Provenance) -> ObjectId | None:
+        code = provenance.code
+        if code is None or code.tree is None:
+            return None
+        objects, target = code.objects.copy(), self.store.repository
+        source = provenance.repository
+        if source is not None and source.common_dir != target.common_dir:
+            copy_tree(source, code.tree, objects, target, find_newest_code(target, self.record.experiment))
+        if len(objects):
+            self.live.write_code(objects)
+        return code.tree
 
     # -- ending ------------------------------------------------------------------------------------------
 

@@ -55,7 +55,7 @@ def test_a_filter_that_is_configured_elsewhere_never_runs(tmp_path: Path, place:
 
 def names_by_git(top: Path) -> set[str] | None:
     """The filters that git itself finds; None where it cannot read its config."""
-    argv = ["git", "config", "--includes", "-z", "--name-only", "--get-regexp", r"^filter\\."]
+    argv = ["git", "config", "--includes", "-z", "--name-only", "--get-regexp", r"^filter\."]
     done = subprocess.run(argv, cwd=top, capture_output=True, check=False)
     keys = [os.fsdecode(key) for key in done.stdout.split(b"\0") if key.count(b".") > 1]
     return {key.removeprefix("filter.").rpartition(".")[0] for key in keys} if done.returncode < 2 else None
@@ -81,8 +81,7 @@ def test_a_filter_is_found_however_it_is_written(tmp_path: Path, raw: bytes) -> 
     top = make(tmp_path / "r", {"a.py": "1\n"})
     for folder in (top / ".git", tmp_path / "home"):
         write(folder, {"other": '[filter "evil"] clean = x\n', "between": "[include]\n\tpath = other\n"})
-    with open(top / ".git/config", "ab") as file:
-        file.write(raw)
+    (top / ".git/config").write_bytes(raw + b"\n" + (top / ".git/config").read_bytes())
     assert "evil" in (names_by_git(top) or ())
     assert "evil" in find_filters(find(top), str(top))
 
@@ -118,9 +117,9 @@ def test_no_config_that_git_can_read_hides_a_filter(tmp_path: Path) -> None:
 
 def test_a_changed_config_is_read_anew(tmp_path: Path) -> None:
     top = make(tmp_path / "r")
-    assert find_filters(find(top), str(top)) == []
+    before = set(find_filters(find(top), str(top)))  # those of this machine
     git(top, "config", "filter.late.clean", "x")
-    assert find_filters(find(top), str(top)) == ["late"]
+    assert set(find_filters(find(top), str(top))) - before == {"late"}
 
 
 def test_a_filter_of_a_git_whose_system_config_lies_elsewhere_is_found(
