@@ -176,7 +176,7 @@ def project(tmp_path: Path) -> Project:
 def make_environment(folder: Path) -> dict[str, str]:
     """An environment without a trace of who runs the tests; a home that is empty, this interpreter first."""
     home = folder / "home"
-    home.mkdir()
+    home.mkdir(exist_ok=True)
     author = {"NAME": "Ada", "EMAIL": "ada@example.org"}
     return {
         "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)]),

@@ -12,7 +12,14 @@ from hypothesis import strategies as st
 
 from gittrack.errors import DamagedError
 from gittrack.schema import codec
-from gittrack.schema.codec import encode_experiment, encode_run, format_time, parse_experiment, parse_run, parse_time
+from gittrack.schema.codec import (
+    encode_experiment,
+    encode_run,
+    format_time,
+    parse_experiment,
+    parse_run,
+    parse_time,
+)
 from gittrack.schema.records import DatasetInput, ExperimentRecord, MetricSummary, RunRecord, Source
 
 from .making import experiments, make_run, make_summary, runs, times

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -28,7 +29,7 @@ def plain_git(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in list(os.environ):
         if name.startswith(("GIT_", "XDG_", "SLURM_", "PBS_", "LSB_", "JPY_")):
             monkeypatch.delenv(name)
-    (tmp_path / "home").mkdir()
+    (tmp_path / "home").mkdir(exist_ok=True)
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     monkeypatch.setenv("GIT_CONFIG_NOSYSTEM", "1")
 
@@ -66,7 +67,7 @@ def test_a_script_is_described_by_its_place_in_the_work_tree_and_in_git(project:
     assert source == {
         "kind": "LOCAL",
         "name": "src/train.py",
-        "command": f"{sys.executable} src/train.py --lr 0.1 --token ***",
+        "command": f"{shlex.quote(sys.executable)} src/train.py --lr 0.1 --token ***",
         "commit": git(project, "rev-parse", "HEAD"),
         "branch": "main",
         "dirty": False,
@@ -74,6 +75,7 @@ def test_a_script_is_described_by_its_place_in_the_work_tree_and_in_git(project:
         "left_out": 0,
         "python": ".".join(map(str, sys.version_info[:3])),
         "platform": source["platform"],
+        "extra": {},
     }
     assert str(source["platform"]).startswith("Linux" if sys.platform == "linux" else "")
     assert tree == git(project, "rev-parse", "HEAD^{tree}")
