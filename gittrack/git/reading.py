@@ -7,11 +7,13 @@ there is no git program, everything goes through dulwich. Sizes are capped: a sm
 from __future__ import annotations
 
 import heapq
+import logging
 import os
 import re
 import subprocess
 import threading
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 
 from gittrack.errors import DamagedError, NotFoundError, RepositoryError
 from gittrack.git.command import find_git, git_argv, git_environment
@@ -28,6 +30,7 @@ from gittrack.git.objects import (
 from gittrack.git.packs import is_packed
 from gittrack.git.repository import Repository
 
+_log = logging.getLogger("gittrack")
 _BATCH_HEADER = re.compile(rb"[0-9a-f]{40} (commit|tree|blob|tag) ([0-9]+)\n")
 _PIPE_BYTES = 4096  # the least that a pipe holds
 _COMMIT_FORMAT = "%T%n%P%n%an <%ae>%n%ct%n%B%x00"
@@ -143,6 +146,29 @@ def walk_commits(repository: Repository, tips: Iterable[ObjectId], *, grep: str 
             raise _broken_history(repository) from error
 
 
+def walk_sound_commits(repository: Repository, tips: Iterable[ObjectId], *, grep: str = "") -> Iterator[Commit]:
+    """As `walk_commits`, but what is damaged costs only what lies behind it: a warning says where.
+
+    For showing what there is, never for deciding what may go.
+    """
+    wanted, seen = sorted(set(tips)), set[ObjectId]()
+    try:
+        for commit in walk_commits(repository, wanted, grep=grep):
+            seen.add(commit.id)
+            yield commit
+        return
+    except RepositoryError:
+        pass
+    for tip in wanted:  # which of them is it? The others are read to their ends
+        try:
+            for commit in walk_commits(repository, [tip], grep=grep):
+                if commit.id not in seen:
+                    seen.add(commit.id)
+                    yield commit
+        except RepositoryError as error:
+            _log.warning("gittrack cannot read all that %s leads to: %s", tip, error.message)
+
+
 def read_blobs(repository: Repository, specs: Sequence[str]) -> Iterator[bytes | None]:
     """The blobs that ``<commit or tree>:<path>`` or ids name, in order; None where there is none.
 
@@ -199,10 +225,10 @@ def _walk_by_dulwich(repository: Repository, tips: list[ObjectId], grep: str) ->
         heapq.heapify(pending)
         while pending:
             *_, commit = heapq.heappop(pending)
+            if commit.id in shallow:
+                commit = replace(commit, parents=())
             if grep in commit.message:
                 yield commit
-            if commit.id in shallow:
-                continue
             for parent in commit.parents:
                 if parent not in seen:
                     seen.add(parent)

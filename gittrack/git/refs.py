@@ -10,6 +10,7 @@ from __future__ import annotations
 import errno
 import fcntl
 import json
+import logging
 import os
 import re
 import threading
@@ -18,10 +19,11 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
-from gittrack.errors import BusyError, DamagedError, RepositoryError
+from gittrack.errors import BusyError, CommandError, DamagedError, NotFoundError, RepositoryError
 from gittrack.git.command import find_git, run_git
-from gittrack.git.objects import ObjectId
+from gittrack.git.objects import COMMIT, ObjectId
 from gittrack.git.packs import fsync_folder, sweep_leftovers
+from gittrack.git.reading import ObjectReader
 from gittrack.git.repository import Repository
 
 _WAIT_S = 30.0  # eight writers of 4 ms each finish long before this
@@ -31,6 +33,7 @@ _NOTE_BYTES = 1024
 _SYMBOLIC_STEPS_MAX = 5  # as git
 _REF_BYTES_MAX = 4096
 _ID = re.compile(rb"[0-9a-f]{40}")
+_log = logging.getLogger("gittrack")
 _held: dict[int, tuple[str, int]] = {}  # the locks that this process holds: descriptor, path and thread
 
 
@@ -64,6 +67,7 @@ class WriteLock:
             RepositoryError: the ref is symbolic, or another ref is in its way. DamagedError: its file holds no id.
         """
         container = _container(self.repository)
+        before = self._folder_of(name)
         if old is None:
             _make_way(self.repository, name, container)
             moved = self._swap(name, new, lambda ref: container.add_if_new(ref, new.encode()))
@@ -71,15 +75,16 @@ class WriteLock:
             expected = old.encode()
             moved = self._swap(name, new, lambda ref: container.set_if_equals(ref, expected, new.encode()))
         if moved:
-            self._fsync_ref_folders(name)
+            self._fsync_ref_folders(name, before)
         return moved
 
     def delete_ref(self, name: str, old: ObjectId) -> bool:
         """Remove a ref that is at ``old``; False when it is not. Raises as `move_ref`."""
         container = _container(self.repository)
+        before = self._folder_of(name)
         gone = self._swap(name, "", lambda ref: container.remove_if_equals(ref, old.encode()))
         if gone:
-            self._fsync_ref_folders(name)
+            self._fsync_ref_folders(name, before)
         return gone
 
     def heal(self) -> None:
@@ -139,8 +144,15 @@ class WriteLock:
         except FileNotFoundError:
             pass
 
-    def _fsync_ref_folders(self, name: str) -> None:
-        """Make the ref's name durable, and that of its folder, up to what git init made.
+    def _folder_of(self, name: str) -> int:
+        """Which folder the ref's file stands in, as the file system's own number; 0 where it is not there."""
+        try:
+            return os.stat(os.path.dirname(os.path.join(self.repository.common_dir, name))).st_ino
+        except FileNotFoundError:
+            return 0
+
+    def _fsync_ref_folders(self, name: str, before: int) -> None:
+        """Make the ref's name durable, and that of its folder where it is not the one that stood there before.
 
         Where git pack-refs took the folder away meanwhile, the ref stands in a file of the common dir.
         """
@@ -150,7 +162,7 @@ class WriteLock:
                 fsync_folder(place)
             except FileNotFoundError:
                 continue
-            if place != folder:
+            if place != folder or self._folder_of(name) == before:
                 return
 
 
@@ -213,21 +225,41 @@ def read_head(repository: Repository) -> tuple[ObjectId | None, str | None]:
 
 
 def list_refs(repository: Repository, *prefixes: str) -> dict[str, ObjectId]:
-    """All refs below some prefixes (each ending in '/'), by full name, sorted."""
+    """All refs to commits below some prefixes (each ending in '/'), by full name, sorted.
+
+    One whose commit is missing or damaged is left out, with a warning: it must not hide the others.
+    """
     found = (_list_by_git if find_git() else _list_by_dulwich)(repository, prefixes)
     return dict(sorted(found.items()))
 
 
 def _list_by_git(repository: Repository, prefixes: tuple[str, ...]) -> dict[str, ObjectId]:
-    output = run_git(
-        repository.common_dir, "for-each-ref", "--format=%(objectname) %(objecttype) %(refname)", *prefixes
-    )
-    refs = {}
-    for line in output.decode(errors="surrogateescape").split("\n")[:-1]:
-        object_id, kind, name = line.split(" ", 2)
-        if kind == "commit":
-            refs[name] = ObjectId(object_id)
-    return refs
+    wanted = ["for-each-ref", "--format=%(objectname) %(objecttype) %(refname)", *prefixes]
+    try:
+        output = run_git(repository.common_dir, *wanted)
+    except CommandError:  # it gives up at the first ref whose object is missing
+        wanted[1] = "--format=%(objectname) %(refname)"
+        return _only_commits(repository, _parse_refs(run_git(repository.common_dir, *wanted)))
+    found = _parse_refs(output)
+    return {name.removeprefix("commit "): tip for name, tip in found.items() if name.startswith("commit ")}
+
+
+def _parse_refs(output: bytes) -> dict[str, ObjectId]:
+    """What ``for-each-ref`` printed: an id, a blank, and what stands behind it in the line."""
+    lines = output.decode(errors="surrogateescape").split("\n")[:-1]
+    return {line[41:]: ObjectId(line[:40]) for line in lines}
+
+
+def _only_commits(repository: Repository, refs: dict[str, ObjectId]) -> dict[str, ObjectId]:
+    kept = {}
+    with ObjectReader(repository) as reader:
+        for name, tip in refs.items():
+            try:
+                if reader.read(tip)[0] == COMMIT:
+                    kept[name] = tip
+            except (NotFoundError, DamagedError) as error:
+                _log.warning("gittrack cannot read the branch %s of %s: %s", name, repository.label, error.message)
+    return kept
 
 
 def _list_by_dulwich(repository: Repository, prefixes: tuple[str, ...]) -> dict[str, ObjectId]:
@@ -235,7 +267,7 @@ def _list_by_dulwich(repository: Repository, prefixes: tuple[str, ...]) -> dict[
     for prefix in prefixes:
         for rest, object_id in container.as_dict(os.fsencode(prefix.rstrip("/"))).items():
             refs[prefix + rest.decode(errors="surrogateescape")] = ObjectId(object_id.decode())
-    return refs
+    return _only_commits(repository, refs)
 
 
 def _read_loose_ref(path: str) -> bytes:
@@ -303,7 +335,13 @@ def _container(repository: Repository) -> Any:
     """dulwich's refs of the common dir: branches live there for every work tree."""
     from dulwich.refs import DiskRefsContainer
 
-    return DiskRefsContainer(repository.common_dir)
+    container = DiskRefsContainer(repository.common_dir)
+    try:
+        container.get_packed_refs()
+    except StopIteration as error:  # dulwich does not take an empty file, which git does
+        path = os.path.join(repository.common_dir, "packed-refs")
+        raise DamagedError(path, "it is empty", "where git for-each-ref misses no branch, remove it") from error
+    return container
 
 
 def _locked_error() -> type[Exception]:

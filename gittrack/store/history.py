@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from gittrack.git.objects import Commit, ObjectId
-from gittrack.git.reading import walk_commits
+from gittrack.git.reading import walk_sound_commits
 from gittrack.git.refs import list_refs
 from gittrack.git.repository import Repository
 from gittrack.schema.messages import (
@@ -54,7 +54,7 @@ def find_winners(
     """The winning revision of every run, and of every experiment's record, by id; newest commits first."""
     runs: dict[str, Revision] = {}
     experiments: dict[str, Revision] = {}
-    for commit in walk_commits(repository, list_branches(repository).values() if tips is None else tips):
+    for commit in walk_sound_commits(repository, list_branches(repository).values() if tips is None else tips):
         if len(commit.parents) > 1:
             continue
         named = parse_run_trailers(commit.message)
@@ -70,7 +70,7 @@ def find_revisions(repository: Repository, id_prefix: str) -> list[Revision]:
     """All revisions of the runs whose id begins so, the winner of each last; empty where there is none."""
     found = []
     tips = list_branches(repository).values()
-    for commit in walk_commits(repository, tips, grep=f"{RUN_TRAILER}: {id_prefix}"):
+    for commit in walk_sound_commits(repository, tips, grep=f"{RUN_TRAILER}: {id_prefix}"):
         named = parse_run_trailers(commit.message)
         if named is not None and named[0].startswith(id_prefix) and len(commit.parents) < 2:
             found.append(Revision(named[0], named[1], commit))
@@ -81,7 +81,7 @@ def find_experiment_revisions(repository: Repository) -> dict[str, Revision]:
     """The winning revision of every experiment's record, by id."""
     found: dict[str, Revision] = {}
     tips = list_branches(repository).values()
-    for commit in walk_commits(repository, tips, grep=f"{EXPERIMENT_TRAILER}: "):
+    for commit in walk_sound_commits(repository, tips, grep=f"{EXPERIMENT_TRAILER}: "):
         named = parse_experiment_trailers(commit.message)
         if named is not None and len(commit.parents) < 2:
             _keep_greater(found, Revision(named[0], named[1], commit))

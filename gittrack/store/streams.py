@@ -10,7 +10,7 @@ import heapq
 import json
 import struct
 import zlib
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from typing import Any
 
 from gittrack.schema.events import Event, PointBlock
@@ -232,7 +232,7 @@ class _Decoder:
 
     def _mixed_points(self, data: bytes, at: int, base: int) -> _Decoded:
         """As `_points` where shapes of several sizes alternate: one by one, then grouped."""
-        rows: dict[int, list[tuple[Any, ...]]] = {}
+        rows: list[tuple[Any, ...]] = []
         start, border, seal = at, self._after - base, self._seal
         for _ in range(_BLOCK_MAX):
             shape = int.from_bytes(data[at : at + 4], "little")
@@ -242,14 +242,27 @@ class _Decoder:
             row = record.unpack_from(data, at)
             if row[-1] != seal:
                 break
-            rows.setdefault(shape, []).append(row)
+            rows.append(row)
             at += record.size
-        if len(rows) == 1:
+        if len({row[0] for row in rows}) == 1:
             self._hope = _HOPE_MIN  # they have stopped alternating
-        for group in rows.values():
-            for block in self._blocks(list(zip(*group, strict=True))):
-                yield base + at, block
+        for block in self._by_key(rows):
+            yield base + at, block
         return at - start
+
+    def _by_key(self, rows: Iterable[tuple[Any, ...]]) -> Iterator[PointBlock]:
+        """Records of several shapes as one block a metric, which keeps its order though it be in more than one."""
+        columns: dict[str, tuple[list[int], list[float], list[float]]] = {}
+        for shape, step, time_s, *values, _ in rows:
+            for key, value in zip(self._keys[shape], values, strict=True):
+                column = columns.get(key)
+                if column is None:
+                    column = columns[key] = ([], [], [])
+                column[0].append(step)
+                column[1].append(time_s)
+                column[2].append(value)
+        for key, (steps, times_s, found) in columns.items():
+            yield PointBlock(key, steps, times_s, found)
 
     def _good_prefix(self, shapes: Sequence[int], seals: Sequence[int], size: int) -> int:
         """How many records from the first on are whole and of shapes with that size."""
@@ -275,11 +288,7 @@ class _Decoder:
                 for key, value in zip(self._keys[shape], row, strict=True):
                     yield PointBlock(key, (step,), (time_s,), (value,))
             return
-        for shape in sorted(found):
-            rows = [row for row in zip(*columns, strict=True) if row[0] == shape]
-            _, own_steps, own_times, *values_of, _ = zip(*rows, strict=True)
-            for key, values in zip(self._keys[shape], values_of, strict=True):
-                yield PointBlock(key, own_steps, own_times, values)
+        yield from self._by_key(zip(*columns, strict=True))
 
     def _event(self, data: bytes, at: int, base: int) -> _Decoded:
         """Decode one event; returns the bytes it takes, 0 where it is torn or not all there yet."""

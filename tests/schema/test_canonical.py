@@ -1,4 +1,5 @@
-"""Canonical YAML: what is written comes back bit for bit, by whatever reads it; what tricks readers is refused."""
+"""Canonical YAML: what is written comes back bit for bit,
+by whatever reads it; what tricks readers is refused."""
 
 from __future__ import annotations
 
@@ -66,8 +67,8 @@ def test_the_file_has_one_line_a_key_and_no_character_that_hides(mapping: dict[s
 
 @given(st.text(st.characters(categories=["Cs", "L"]), max_size=8))
 def test_text_that_is_no_unicode_is_written_visibly(text: str) -> None:
-    found = parse_mapping(encode_mapping({"a": text, text or "b": 1}), "f")
-    assert found["a"] == text.encode("utf-8", "backslashreplace").decode()
+    found = parse_mapping(encode_mapping({"key": text, f"{text}!": 1}), "f")
+    assert found["key"] == text.encode("utf-8", "backslashreplace").decode()
 
 
 def test_lone_surrogates_in_a_file_become_visible_too() -> None:
@@ -123,7 +124,8 @@ def test_what_a_person_wrote_is_read_by_the_core_schema() -> None:
     )
     assert exact(found) == exact(
         {
-            "lr": 1e-3, "n": 5, "yes": "no", "on": True, "off": False, "nothing": None, "tilde": None, "Null": None,
+            "lr": 1e-3, "n": 5, "yes": "no", "on": True, "off": False, "nothing": None, "tilde": None,
+            "Null": None,
             "when": "2024-01-01", "clock": "12:30", "octal": 17.0, "x": math.nan, "y": -math.inf, "single": "a",
             "flow": {"a": 1, "b": [2, "x"]}, "list": [1, "two"], "text": "l1\nl2\n", "big": "9" * 4301,
         }

@@ -34,7 +34,8 @@ TABLES: list[tuple[type, tuple[tuple[str, str, str], ...]]] = [
 
 
 def read_back(run: RunRecord) -> RunRecord:
-    return parse_run(*encode_run(run).values(), "run")
+    run_yaml, params_yaml, metrics_yaml = encode_run(run).values()
+    return parse_run(run_yaml, params_yaml, metrics_yaml, "run")
 
 
 @given(runs)
@@ -114,9 +115,11 @@ def change(data: bytes, **changed: Any) -> bytes:
 @pytest.mark.parametrize(
     "changed",
     [
-        {"id": "-"}, {"id": "abc"}, {"id": 5}, {"id": "0" * 31 + "G"}, {"name": 5}, {"name": "-"}, {"status": "DONE"},
+        {"id": "-"}, {"id": "abc"}, {"id": 5}, {"id": "0" * 31 + "G"}, {"name": 5}, {"name": "-"},
+        {"status": "DONE"},
         {"status": None}, {"lifecycle": "gone"}, {"started_at": "soon"}, {"started_at": 5},
-        {"started_at": "2024-01-01T00:00:00"}, {"revision": True}, {"revision": 1.5}, {"revision": "1"}, {"tags": [1]},
+        {"started_at": "2024-01-01T00:00:00"}, {"revision": True}, {"revision": 1.5}, {"revision": "1"},
+        {"tags": [1]},
         {"source": "x"}, {"source": {"name": "no kind"}}, {"source": {"kind": "LOCAL", "dirty": "no"}},
         {"inputs": {"1": "x"}}, {"inputs": {"1": {"name": "d"}}}, {"inputs": {"1": 5}}, {"inputs": 5},
         {"started_at": "9999-12-31T23:59:59-23:59", "ended_at": "0001-01-01"},

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import struct
+from itertools import pairwise
 
 import pytest
 from hypothesis import given
@@ -70,7 +71,8 @@ def naive(history: list[tuple[int, float, float]]) -> MetricSummary:
 def plain(summary: MetricSummary) -> tuple[object, ...]:
     """As text; -0.0 and 0.0 are the same extreme."""
     return (
-        repr(summary.first), repr(summary.last), summary.last_step, repr(summary.min + 0.0), repr(summary.max + 0.0),
+        repr(summary.first), repr(summary.last), summary.last_step, repr(summary.min + 0.0),
+        repr(summary.max + 0.0),
         summary.count,
     )  # fmt: skip
 
@@ -80,7 +82,7 @@ def test_a_summary_is_what_a_naive_count_gives_however_it_is_cut(
     history: list[tuple[int, float, float]], cuts: list[int]
 ) -> None:
     summary, bounds = Summary(), sorted({0, len(history), *(cut for cut in cuts if cut < len(history))})
-    for start, end in zip(bounds, bounds[1:], strict=False):
+    for start, end in pairwise(bounds):
         summary.add(*columns(history[start:end]))
     assert plain(summary.freeze()) == plain(naive(history))
 
