@@ -154,8 +154,17 @@ def start_child(code: str, cwd: Path, **environment: str) -> subprocess.Popen[st
 
 def run_child(code: str, cwd: Path, expect: int = 0, **environment: str) -> tuple[str, str]:
     """What a child process printed and said on stderr, once it has ended with the exit code that is expected."""
-    child = start_child(code, cwd, **environment)
-    out, err = child.communicate(timeout=WAIT_S)
+    return finish_child(start_child(code, cwd, **environment), expect)
+
+
+def finish_child(child: subprocess.Popen[str], expect: int = 0) -> tuple[str, str]:
+    """What a child printed and said on stderr, once it has ended with the exit code that is expected."""
+    try:
+        out, err = child.communicate(timeout=WAIT_S)
+    except subprocess.TimeoutExpired:
+        child.kill()
+        out, err = child.communicate()
+        pytest.fail(f"the child did not end: {out}{err}")
     assert child.returncode == expect, (child.returncode, out, err)
     return out, err
 

@@ -295,7 +295,7 @@ def _find_run(store: Store, asked: str) -> Any:
 
     if asked:
         return store.resolve(asked).record.id
-    started = [live.run_id for live in list_live(store.repository)]
+    started = [live.run_id for live in list_live(store.repository) if live.has_begun()]
     if not started:
         raise NotFoundError("no run is started", "start one: RUN=$(gittrack start), or name one with --run")
     if len(started) > 1:

@@ -50,7 +50,7 @@ def recover(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")]
         raise RepositoryError("no git repository here", "go into one, or name it: gittrack -C PATH recover")
     store = Store(repository)
     recovered = store.recover()
-    left = [str(live.run_id) for live in list_live(repository)]
+    left = [str(live.run_id) for live in list_live(repository) if live.has_begun()]
     if as_json:
         output.print_json({"recovered": recovered, "running": left})
         return

@@ -228,6 +228,7 @@ class Journal:
     # -- the slow way ------------------------------------------------------------------------------------
 
     def _open(self) -> None:
+        writer = self._describe()  # before the file: one without it says nothing about who is alive
         self._seal = int.from_bytes(os.urandom(8), "little") | 1
         self._shapes = {}
         self._shape_ids = {}
@@ -245,7 +246,7 @@ class Journal:
         except OSError as error:
             self._fail(error)
         self._emit(HEADER.pack(MAGIC, VERSION, self._seal))
-        self.append_event("writer", self._describe())
+        self.append_event("writer", writer)
 
     def _create_file(self) -> int:
         flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC

@@ -66,6 +66,10 @@ class LiveRun:
         streams = [Stream(os.path.join(self.folder, name)) for name in names]
         return sorted(streams, key=lambda stream: (stream.writer.get("t", 0.0), stream.path))
 
+    def has_begun(self) -> bool:
+        """Whether a writer has told who it is."""
+        return any(stream.writer for stream in self.read_streams())
+
     def is_alive(self) -> bool:
         """Whether any of its writers may still write; one that is just being begun has none yet."""
         streams = self.read_streams()

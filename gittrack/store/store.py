@@ -74,6 +74,8 @@ class Store:
         found, problems = self._load(list(winners.values()))
         by_id = {stored.record.id: stored for stored in found}
         for live in list_live(self.repository):
+            if not live.has_begun():
+                continue  # its process is at the first record, or died there
             try:
                 by_id[live.run_id] = self._load_live(live, winners.get(live.run_id))
             except GittrackError as error:

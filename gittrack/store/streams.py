@@ -202,6 +202,8 @@ class _Decoder:
                 continue
             skipped = self._next_record(data, at + 1)
             if skipped is None:
+                rest = data[at:]  # a record's first four bytes are not all zero: long holes need not be kept
+                at += max(0, len(rest) - len(rest.lstrip(b"\0")) - 3)
                 break
             at = skipped
         return at if not is_last else len(data)

@@ -28,7 +28,7 @@ from gittrack.store.store import Store
 from gittrack.tracking import session
 from gittrack.tracking.session import Role, RunSession
 from gittrack.tracking.starting import new_record
-from tests.harness import Repo, copy_folder, in_fork, read_only, run_child, start_child
+from tests.harness import Repo, copy_folder, finish_child, in_fork, read_only, run_child, start_child
 
 
 def begin(repo: Repo, **fields: Any) -> RunSession:
@@ -565,7 +565,7 @@ def test_many_processes_recover_one_dead_run_once(repo: Repo) -> None:
         print(*Store(open_repository(".")).recover())
     """
     children = [start_child(code, repo.path) for _ in range(5)]
-    outs = [child.communicate(timeout=60)[0] for child in children]
+    outs = [finish_child(child)[0] for child in children]
     assert "".join(outs).split() == [run_id]
     assert len(repo.store.list_revisions(run_id)) == 1
     assert len(history(repo, run_id, "a")) == 1000

@@ -15,7 +15,7 @@ from gittrack.store.store import Store
 from gittrack.tracking import session
 from gittrack.tracking.session import Role, RunSession
 from gittrack.tracking.starting import new_record
-from tests.harness import Repo, make_repo, run_child, start_child
+from tests.harness import Repo, finish_child, make_repo, run_child, start_child
 
 
 def begin(repo: Repo, **fields: object) -> RunSession:
@@ -173,7 +173,7 @@ def test_edits_of_two_processes_at_once_are_both_kept(repo: Repo) -> None:
     """
     children = [start_child(code, repo.path) for _ in range(2)]
     for child in children:
-        assert child.wait(timeout=60) == 0
+        finish_child(child)
     record = repo.store.get_run(run_id).record
     assert len(record.tags) == 30
     assert record.revision == 31
