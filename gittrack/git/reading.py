@@ -12,10 +12,10 @@ import os
 import re
 import subprocess
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 
-from gittrack.errors import DamagedError, NotFoundError, RepositoryError
+from gittrack.errors import DamagedError, GittrackError, NotFoundError, RepositoryError
 from gittrack.git.command import find_git, git_argv, git_environment
 from gittrack.git.objects import (
     BLOB,
@@ -32,6 +32,7 @@ from gittrack.git.repository import Repository
 
 _log = logging.getLogger("gittrack")
 _BATCH_HEADER = re.compile(rb"[0-9a-f]{40} (commit|tree|blob|tag) ([0-9]+)\n")
+_STOPS_MAX = 100  # damaged objects in a row, before it must be git that does not work
 _PIPE_BYTES = 4096  # the least that a pipe holds
 _COMMIT_FORMAT = "%T%n%P%n%an <%ae>%n%ct%n%B%x00"
 PARSED_BYTES_MAX = 16 << 20  # a file that is parsed, or a commit; a record is some kilobytes
@@ -140,14 +141,15 @@ def walk_commits(repository: Repository, tips: Iterable[ObjectId], *, grep: str 
     if find_git():
         yield from _walk_by_git(repository, wanted, grep)
     else:
-        try:
-            yield from _walk_by_dulwich(repository, wanted, grep)
-        except NotFoundError as error:
+
+        def stop(error: GittrackError) -> None:
             raise _broken_history(repository) from error
+
+        yield from _walk_by_dulwich(repository, wanted, grep, stop)
 
 
 def walk_sound_commits(repository: Repository, tips: Iterable[ObjectId], *, grep: str = "") -> Iterator[Commit]:
-    """As `walk_commits`, but what is damaged costs only what lies behind it: a warning says where.
+    """As `walk_commits`, but a damaged commit costs only itself and what lies behind it, with a warning.
 
     For showing what there is, never for deciding what may go.
     """
@@ -158,15 +160,14 @@ def walk_sound_commits(repository: Repository, tips: Iterable[ObjectId], *, grep
             yield commit
         return
     except RepositoryError:
-        pass
-    for tip in wanted:  # which of them is it? The others are read to their ends
-        try:
-            for commit in walk_commits(repository, [tip], grep=grep):
-                if commit.id not in seen:
-                    seen.add(commit.id)
-                    yield commit
-        except RepositoryError as error:
-            _log.warning("gittrack cannot read all that %s leads to: %s", tip, error.message)
+        pass  # git gives up at the first damage: go on with what does not
+
+    def tell(error: GittrackError) -> None:
+        _log.warning("gittrack cannot read all of the history of %s: %s", repository.label, error.message)
+
+    for commit in _walk_by_dulwich(repository, wanted, grep, tell):
+        if commit.id not in seen:
+            yield commit
 
 
 def read_blobs(repository: Repository, specs: Sequence[str]) -> Iterator[bytes | None]:
@@ -217,26 +218,37 @@ def _parse_listed(record: bytes) -> Commit:
     )
 
 
-def _walk_by_dulwich(repository: Repository, tips: list[ObjectId], grep: str) -> Iterator[Commit]:
-    """By date, as git does: the newest of the commits that are known but not yet told comes next."""
-    shallow = _read_shallow(repository)
+def _walk_by_dulwich(
+    repository: Repository, tips: list[ObjectId], grep: str, lost: Callable[[GittrackError], None]
+) -> Iterator[Commit]:
+    """By date, as git does: the newest of the commits that are known but not yet told comes next.
+
+    What cannot be read is passed over when ``lost``, which is told why, comes back.
+    """
+    shallow, seen = _read_shallow(repository), set[ObjectId]()
+    pending: list[tuple[int, str, Commit]] = []
     with ObjectReader(repository) as reader:
-        seen, pending = set(tips), [_by_date(reader.read_commit(tip)) for tip in tips]
-        heapq.heapify(pending)
+
+        def read(ids: Iterable[ObjectId]) -> None:
+            for object_id in ids:
+                if object_id in seen:
+                    continue
+                seen.add(object_id)
+                try:
+                    commit = reader.read_commit(object_id)
+                except (NotFoundError, DamagedError) as error:
+                    lost(error)
+                    continue
+                if object_id in shallow:
+                    commit = replace(commit, parents=())
+                heapq.heappush(pending, (-commit.committed_at_s, object_id, commit))
+
+        read(tips)
         while pending:
             *_, commit = heapq.heappop(pending)
-            if commit.id in shallow:
-                commit = replace(commit, parents=())
             if grep in commit.message:
                 yield commit
-            for parent in commit.parents:
-                if parent not in seen:
-                    seen.add(parent)
-                    heapq.heappush(pending, _by_date(reader.read_commit(parent)))
-
-
-def _by_date(commit: Commit) -> tuple[int, str, Commit]:
-    return -commit.committed_at_s, commit.id, commit
+            read(commit.parents)
 
 
 def _read_shallow(repository: Repository) -> set[str]:
@@ -255,6 +267,23 @@ def _broken_history(repository: Repository) -> RepositoryError:
 
 
 def _blobs_by_git(repository: Repository, specs: Sequence[str]) -> Iterator[bytes | None]:
+    """By as many gits as it takes: one ends at the first damaged object, which then counts as not there."""
+    asked, stops = 0, 0
+    while asked < len(specs):
+        before = asked
+        for data in _batch(repository, specs[asked:]):
+            yield data
+            asked += 1
+        if asked < len(specs):
+            stops = stops + 1 if asked == before else 1
+            if stops > _STOPS_MAX:
+                raise RepositoryError(f"git cannot read the objects of {repository.label}", "see: git fsck")
+            yield None
+            asked += 1
+
+
+def _batch(repository: Repository, specs: Sequence[str]) -> Iterator[bytes | None]:
+    """The answers of one git, as far as it comes."""
     argv = git_argv(repository.common_dir, "cat-file", "--batch", "--buffer")
     with _started(argv) as process:
         assert process.stdout is not None
@@ -264,19 +293,20 @@ def _blobs_by_git(repository: Repository, specs: Sequence[str]) -> Iterator[byte
         for _ in specs:
             line = out.readline()
             if not line:
-                raise RepositoryError(f"git stopped while reading {repository.label}", "see: git fsck")
+                return
             header = _BATCH_HEADER.fullmatch(line)
             if header is None:  # "<question> missing", and the question may hold anything
                 yield None
                 continue
             size = int(header[2])
             if size > PARSED_BYTES_MAX:
-                _skip(out, size + 1)
+                if not _skip(out, size + 1):
+                    return
                 yield None
                 continue
             content = out.read(size + 1)[:size]
             if len(content) < size:
-                raise RepositoryError(f"git stopped while reading {repository.label}", "see: git fsck")
+                return
             yield content if header[1] == b"blob" else None
 
 
@@ -333,10 +363,12 @@ def _feed(process: subprocess.Popen[bytes], text: str) -> None:
         threading.Thread(target=write, daemon=True).start()
 
 
-def _skip(stream: object, count: int) -> None:
+def _skip(stream: object, count: int) -> bool:
+    """Read past some bytes; False where there are fewer."""
     read = stream.read  # type: ignore[attr-defined]
     while count > 0:
         got = len(read(min(count, 1 << 20)))
         if not got:
-            return
+            return False
         count -= got
+    return True

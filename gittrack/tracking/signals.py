@@ -38,7 +38,7 @@ def watch(list_open: Callable[[], list[ActiveRun]]) -> None:
     _Watch.crash = None  # an interactive session goes on after an exception
     if not _Watch.is_installed:
         _Watch.is_installed = True
-        atexit.register(_end_all)
+        atexit.register(_end_at_exit)
         former_hook = sys.excepthook
         sys.excepthook = lambda kind, error, trace: _note_crash(former_hook, kind, error, trace)
     if threading.current_thread() is threading.main_thread():
@@ -80,6 +80,17 @@ def _note_crash(
 ) -> None:
     _Watch.crash = status_of(kind, error, trace)
     former(kind, error, trace)
+
+
+def _end_at_exit() -> None:
+    _end_all()
+    if _Watch.crash is not None and _Watch.crash[0] == "KILLED":
+        # Python ends by SIGINT itself after an uncaught KeyboardInterrupt, which tells a shell to stop its loop; it
+        # forgets that it must whenever a text is executed meanwhile, as importing a dataclass does: remind it.
+        try:
+            exec("raise KeyboardInterrupt")
+        except KeyboardInterrupt:
+            pass
 
 
 def _end_all() -> None:
