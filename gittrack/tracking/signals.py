@@ -85,8 +85,8 @@ def _note_crash(
 def _end_at_exit() -> None:
     _end_all()
     if _Watch.crash is not None and _Watch.crash[0] == "KILLED":
-        # Python ends by SIGINT itself after an uncaught KeyboardInterrupt, which tells a shell to stop its loop; it
-        # forgets that it must whenever a text is executed meanwhile, as importing a dataclass does: remind it.
+        # Python ends by SIGINT itself after an uncaught KeyboardInterrupt, which tells a shell to stop its loop;
+        # it forgets that it must whenever a text is executed meanwhile, as importing a dataclass does: remind it.
         try:
             exec("raise KeyboardInterrupt")
         except KeyboardInterrupt:
