@@ -13,23 +13,13 @@ __version__ = "0.1.0"
 
 _CURRENT = [
     "active_run",
-    "create_experiment",
-    "delete_experiment",
-    "delete_experiment_tag",
-    "delete_run",
     "delete_tag",
     "disable_system_metrics_logging",
     "enable_system_metrics_logging",
     "end_run",
     "flush_async_logging",
     "get_artifact_uri",
-    "get_experiment",
-    "get_experiment_by_name",
-    "get_metric_history",
-    "get_parent_run",
-    "get_run",
     "last_active_run",
-    "list_experiments",
     "log",
     "log_artifact",
     "log_artifacts",
@@ -45,13 +35,6 @@ _CURRENT = [
     "log_stream",
     "log_table",
     "log_text",
-    "rename_experiment",
-    "restore_experiment",
-    "restore_run",
-    "search_experiments",
-    "set_experiment",
-    "set_experiment_tag",
-    "set_experiment_tags",
     "set_system_metrics_samples_before_logging",
     "set_system_metrics_sampling_interval",
     "set_tag",
@@ -59,7 +42,28 @@ _CURRENT = [
     "start_run",
 ]
 
+_BY_ID = [
+    "set_experiment",
+    "create_experiment",
+    "get_experiment",
+    "get_experiment_by_name",
+    "search_experiments",
+    "list_experiments",
+    "rename_experiment",
+    "delete_experiment",
+    "restore_experiment",
+    "set_experiment_tag",
+    "set_experiment_tags",
+    "delete_experiment_tag",
+    "get_run",
+    "get_parent_run",
+    "get_metric_history",
+    "delete_run",
+    "restore_run",
+]
+
 _WHERE = {
+    **dict.fromkeys(_BY_ID, "gittrack.tracking.by_id"),
     **dict.fromkeys(_CURRENT, "gittrack.tracking.current"),
     **dict.fromkeys(("get_tracking_uri", "is_tracking_uri_set", "set_tracking_uri"), "gittrack.tracking.settings"),
     **dict.fromkeys(("Client", "MlflowClient"), "gittrack.tracking.client"),
@@ -92,6 +96,7 @@ if TYPE_CHECKING:
     from gittrack import entities as entities
     from gittrack.errors import GittrackError as GittrackError
     from gittrack.tracking.active import ActiveRun as ActiveRun
+    from gittrack.tracking.by_id import *  # noqa: F403
     from gittrack.tracking.client import Client as Client
     from gittrack.tracking.client import MlflowClient as MlflowClient
     from gittrack.tracking.current import *  # noqa: F403

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import zlib
 
-from gittrack.git.objects import COMMIT, KINDS, TREE, ObjectId, TreeEntry, parse_commit, parse_tree
+from gittrack.git.objects import COMMIT, KINDS, TREE, ObjectId, TreeEntry, hash_object, parse_commit, parse_tree
 from gittrack.git.reading import ObjectReader
 from gittrack.git.repository import Repository
 
@@ -68,4 +68,4 @@ def _read_loose(repository: Repository, object_id: ObjectId, kind: int) -> bytes
     except (OSError, zlib.error):
         return None
     header, _, data = content.partition(b"\0")
-    return data if header == b"%s %d" % (KINDS[kind], len(data)) else None
+    return data if header == b"%s %d" % (KINDS[kind], len(data)) and hash_object(kind, data) == object_id else None

@@ -13,6 +13,7 @@ import re
 import subprocess
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 
 from gittrack.errors import DamagedError, GittrackError, NotFoundError, RepositoryError
@@ -24,6 +25,7 @@ from gittrack.git.objects import (
     Commit,
     ObjectId,
     TreeEntry,
+    hash_object,
     parse_commit,
     parse_tree,
 )
@@ -31,8 +33,8 @@ from gittrack.git.packs import is_packed
 from gittrack.git.repository import Repository
 
 _log = logging.getLogger("gittrack")
-_BATCH_HEADER = re.compile(rb"[0-9a-f]{40} (commit|tree|blob|tag) ([0-9]+)\n")
-_STOPS_MAX = 100  # damaged objects in a row, before it must be git that does not work
+_BATCH_HEADER = re.compile(rb"([0-9a-f]{40}) (commit|tree|blob|tag) ([0-9]+)\n")
+_STOPS_MAX = 1000  # 3 ms each; where there are more, it must be git itself that does not work
 _PIPE_BYTES = 4096  # the least that a pipe holds
 _COMMIT_FORMAT = "%T%n%P%n%an <%ae>%n%ct%n%B%x00"
 PARSED_BYTES_MAX = 16 << 20  # a file that is parsed, or a commit; a record is some kilobytes
@@ -79,6 +81,8 @@ class ObjectReader:
             ) from error
         except Exception as error:  # zlib.error, ChecksumMismatch, AssertionError and four more: all are damage
             raise DamagedError(f"object {object_id}", f"it cannot be read ({error!r})") from error
+        if hash_object(kind, data) != object_id:  # dulwich takes a loose object that was cut for whole
+            raise DamagedError(f"object {object_id}", "its bytes are not what its id says")
         return kind, data
 
     def read_kind(self, object_id: ObjectId, kind: int) -> bytes:
@@ -270,12 +274,11 @@ def _blobs_by_git(repository: Repository, specs: Sequence[str]) -> Iterator[byte
     """By as many gits as it takes: one ends at the first damaged object, which then counts as not there."""
     asked, stops = 0, 0
     while asked < len(specs):
-        before = asked
         for data in _batch(repository, specs[asked:]):
             yield data
             asked += 1
         if asked < len(specs):
-            stops = stops + 1 if asked == before else 1
+            stops += 1
             if stops > _STOPS_MAX:
                 raise RepositoryError(f"git cannot read the objects of {repository.label}", "see: git fsck")
             yield None
@@ -294,11 +297,11 @@ def _batch(repository: Repository, specs: Sequence[str]) -> Iterator[bytes | Non
             line = out.readline()
             if not line:
                 return
-            header = _BATCH_HEADER.fullmatch(line)
+            header = _BATCH_HEADER.fullmatch(line)  # id, kind, size
             if header is None:  # "<question> missing", and the question may hold anything
                 yield None
                 continue
-            size = int(header[2])
+            size = int(header[3])
             if size > PARSED_BYTES_MAX:
                 if not _skip(out, size + 1):
                     return
@@ -307,7 +310,8 @@ def _batch(repository: Repository, specs: Sequence[str]) -> Iterator[bytes | Non
             content = out.read(size + 1)[:size]
             if len(content) < size:
                 return
-            yield content if header[1] == b"blob" else None
+            is_whole = header[2] == b"blob" and hash_object(BLOB, content) == header[1].decode()
+            yield content if is_whole else None  # a damaged index leads to another object
 
 
 def _blobs_by_dulwich(repository: Repository, specs: Sequence[str]) -> Iterator[bytes | None]:
@@ -333,8 +337,10 @@ def _blob_by_dulwich(reader: ObjectReader, spec: str) -> bytes | None:
     return data if kind == BLOB and len(data) <= PARSED_BYTES_MAX else None
 
 
-def _started(argv: list[str]) -> subprocess.Popen[bytes]:
-    return subprocess.Popen(
+@contextmanager
+def _started(argv: list[str]) -> Iterator[subprocess.Popen[bytes]]:
+    """A git to ask; it is gone at the end, also where nobody wants its answers any more."""
+    process = subprocess.Popen(
         argv,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
@@ -342,6 +348,17 @@ def _started(argv: list[str]) -> subprocess.Popen[bytes]:
         env=git_environment(),
         bufsize=1 << 16,
     )
+    try:
+        yield process
+    finally:
+        process.kill()
+        for pipe in (process.stdout, process.stdin):
+            try:
+                if pipe is not None:
+                    pipe.close()
+            except OSError:
+                pass  # questions that it did not wait for
+        process.wait()
 
 
 def _feed(process: subprocess.Popen[bytes], text: str) -> None:

@@ -20,7 +20,6 @@ import errno
 import itertools
 import json
 import logging
-import math
 import mmap
 import os
 import struct
@@ -33,7 +32,7 @@ from time import time
 from typing import Any
 
 from gittrack.errors import InvalidValueError, RunStateError
-from gittrack.schema.names import check_key
+from gittrack.schema.values import check_metrics, check_step, check_time
 from gittrack.store.mounts import may_map
 
 MAGIC, VERSION = b"GTJ1", 1
@@ -47,7 +46,6 @@ _WINDOW_MIN, _WINDOW_MAX = 64 << 10, 4 << 20
 _BACKLOG_MAX = 256 << 20  # points kept in memory while a disk fails
 _SYNC_EVERY_S = 1.0
 _BEAT_TICKS = 30
-_YEAR_1_S, _YEAR_9999_S = -62_135_596_800, 253_370_764_800
 _NOWHERE = bytearray(0)  # too small for any record: sends an append the slow way
 _log = logging.getLogger("gittrack")
 
@@ -491,67 +489,6 @@ def _write_whole(descriptor: int, data: bytes | bytearray, place: int) -> None:
     while view:
         done = os.pwrite(descriptor, view, place)
         view, place = view[done:], place + done
-
-
-def check_metrics(metrics: Mapping[str, Any]) -> list[float]:
-    """The values of a dict of metrics as float64, in its order.
-
-    Raises:
-        InvalidValueError: it is no dict, a key is not taken, or a value is no number.
-    """
-    if not isinstance(metrics, Mapping):
-        raise InvalidValueError(
-            f"metrics are a dict of numbers by key, not {type(metrics).__name__}",
-            'as in log({"loss": 0.5}, step=1)',
-        )
-    return [_check_value(check_key("metric", key), value) for key, value in metrics.items()]
-
-
-def _check_value(key: str, value: Any) -> float:
-    """A metric's value as float64: numbers, NumPy and torch scalars, one-element arrays, numeric text."""
-    try:
-        if hasattr(value, "item") and getattr(value, "size", 1) == 1:
-            value = value.item()
-        return float(value)
-    except OverflowError:
-        return math.inf if value > 0 else -math.inf
-    except Exception as error:
-        raise InvalidValueError(
-            f"metric {key!r} is no number: {value!r:.80} ({type(value).__name__})",
-            "log text with log_param or set_tag",
-        ) from error
-
-
-def check_step(step: Any) -> int:
-    """A step as an integer of 64 bits.
-
-    Raises:
-        InvalidValueError: it is none.
-    """
-    try:
-        number = int(step)
-    except Exception as error:
-        raise InvalidValueError(f"a step is a whole number, not {step!r:.80}") from error
-    if not -(1 << 63) <= number < 1 << 63:
-        raise InvalidValueError(f"step {number} does not fit 64 bits")
-    return number
-
-
-def check_time(time_s: Any) -> float:
-    """A point's time, in seconds since the epoch, that a calendar can show.
-
-    Raises:
-        InvalidValueError: it is none; most often its unit is another.
-    """
-    try:
-        moment = float(time_s)
-    except Exception as error:
-        raise InvalidValueError(f"a timestamp is a number, not {time_s!r:.80}") from error
-    if not _YEAR_1_S <= moment < _YEAR_9999_S:
-        raise InvalidValueError(
-            f"timestamp {moment * 1000:.0f} lies outside the years 1 to 9998", "give milliseconds since the epoch"
-        )
-    return moment
 
 
 def _has_gil() -> bool:

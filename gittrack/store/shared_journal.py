@@ -16,6 +16,7 @@ from time import time
 from typing import Any
 
 from gittrack.errors import RunStateError
+from gittrack.schema.values import check_metrics, check_step, check_time
 from gittrack.store.journal import (
     EVENT_HEAD,
     EVENT_KIND,
@@ -23,9 +24,6 @@ from gittrack.store.journal import (
     MAGIC,
     SEAL,
     VERSION,
-    check_metrics,
-    check_step,
-    check_time,
 )
 
 SHARED_NAME = "shared.log"

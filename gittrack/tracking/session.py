@@ -18,9 +18,10 @@ from gittrack.git.carrying import copy_tree
 from gittrack.git.objects import LINK_MODE, ObjectId
 from gittrack.schema.names import RunId, check_artifact_path, check_key, clean_text
 from gittrack.schema.records import Artifact, RunRecord, Scalar, Status, is_same_value
+from gittrack.schema.values import check_time
 from gittrack.store.artifacts import Content, stage_chunks, stage_file
 from gittrack.store.folding import commit_live
-from gittrack.store.journal import Journal, check_time
+from gittrack.store.journal import Journal
 from gittrack.store.live import LiveRun, create_live, describe_writer, find_live
 from gittrack.store.shared_journal import SharedJournal
 from gittrack.store.store import Store
