@@ -227,7 +227,8 @@ def _run_json(stored: StoredRun) -> dict[str, Any]:
 
     record = stored.record
     fields = asdict(record)
-    fields |= fields.pop("extra")
+    for part in (fields, *fields["metrics"].values(), *fields["inputs"], fields["source"] or {}):
+        part |= part.pop("extra", {})  # what a later version wrote stands beside what this one knows
     fields["started_at"] = format_time(record.started_at)
     fields["ended_at"] = format_time(record.ended_at) if record.ended_at is not None else None
     fields["commit"] = stored.commit.id if stored.commit else None

@@ -110,7 +110,7 @@ def _verify_metrics(tree: RunTree, record: RunRecord, where: str) -> Iterator[Pr
             yield _problem(f"{where} {metric_path(key)}", error)
             continue
         # of two points at one step and in one millisecond the file cannot tell which was the last
-        if repr(replace(found, last=summary.last)) != repr(summary):
+        if repr(replace(found, last=summary.last, extra=summary.extra)) != repr(summary):
             yield Problem(where, "damaged", f"metric {one_line(key)!r}: its history and its summary differ")
 
 

@@ -133,6 +133,7 @@ class RunSession:
 
     def log_chunks(self, chunks: Iterable[bytes], path: str) -> None:
         """Keep what chunks of bytes make together, as an artifact."""
+        self._require_open()
         check_artifact_path(path)
         try:
             content = stage_chunks(chunks, self.live.staging_dir)
@@ -147,6 +148,7 @@ class RunSession:
         Raises:
             ArtifactError: it is no regular file, cannot be read, or changes while it is read.
         """
+        self._require_open()
         check_artifact_path(path)
         try:
             content, mode = stage_file(source, self.live.staging_dir)
@@ -157,6 +159,7 @@ class RunSession:
 
     def log_link(self, target: str, path: str) -> None:
         """Keep a symbolic link as a link."""
+        self._require_open()
         check_artifact_path(path)
         try:
             content = stage_chunks([os.fsencode(target)], self.live.staging_dir)
@@ -237,6 +240,11 @@ class RunSession:
                 commit_live(self.store.repository, self.live, is_new=False, lost_as="KILLED")
             except Exception as failure:
                 _log.debug("the next command commits run %s: %s", self.run_id, failure)
+
+    def _require_open(self) -> None:
+        """Refuse before anything is staged: the folder of a run that has ended must not come back."""
+        if not self.is_open:
+            raise RunStateError("the run has ended", "start another, or resume it: start_run(run_id=…)")
 
     def _put(self, path: str, content: Content, mode: int) -> None:
         artifact = Artifact(

@@ -1,10 +1,8 @@
-"""The module-level calls: runs begin, nest, end and fail as in MLflow, and what is typed wrong is said at once."""
+"""The module-level calls: what is logged comes back as it was, and what is typed wrong is said at once."""
 
 from __future__ import annotations
 
 import math
-import os
-import signal
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +10,7 @@ import pytest
 
 import gittrack
 from gittrack.errors import InvalidValueError, NotFoundError, ParamConflictError, RunStateError
-from tests.harness import Repo, in_threads, run_child, start_child
+from tests.harness import Repo, run_child
 
 
 def history(run_id: str, key: str) -> list[tuple[int, float]]:
@@ -20,12 +18,6 @@ def history(run_id: str, key: str) -> list[tuple[int, float]]:
 
 
 # -- what is logged --------------------------------------------------------------------------------------------
-
-
-def test_logging_without_a_run_starts_one_that_ends_with_the_process(repo: Repo) -> None:
-    run_child("import gittrack; gittrack.log({'loss': 0.5}); gittrack.log_param('lr', 0.1)", repo.path)
-    (stored,) = repo.store.list_runs().runs
-    assert (stored.record.status, dict(stored.record.params), stored.is_live) == ("FINISHED", {"lr": 0.1}, False)
 
 
 def test_params_keep_their_types_and_mlflows_view_of_them_is_text(repo: Repo) -> None:
@@ -128,48 +120,7 @@ def test_a_dataset_is_noted_with_its_digest_and_not_its_content(repo: Repo) -> N
     assert found.digest
 
 
-# -- how runs begin, nest and end -----------------------------------------------------------------------------
-
-
-def test_a_second_run_needs_nested_and_knows_its_parent(repo: Repo) -> None:
-    with gittrack.start_run() as outer:
-        with pytest.raises(RunStateError, match=outer.info.run_id):
-            gittrack.start_run()
-        with gittrack.start_run(nested=True) as inner:
-            gittrack.log({"deep": 1.0})
-        assert gittrack.active_run() is outer
-    assert gittrack.active_run() is None
-    assert gittrack.get_parent_run(inner.info.run_id).info.run_id == outer.info.run_id  # type: ignore[union-attr]
-    assert gittrack.get_run(outer.info.run_id).metrics == {}
-    last = gittrack.last_active_run()
-    assert last is not None
-    assert last.info.run_id == inner.info.run_id
-
-
-def test_an_exception_makes_the_run_failed_with_its_traceback(repo: Repo) -> None:
-    def train() -> None:
-        with gittrack.start_run():
-            gittrack.log({"loss": 1.0})
-            raise ZeroDivisionError
-
-    with pytest.raises(ZeroDivisionError):
-        train()
-    run = gittrack.last_active_run()
-    assert run is not None
-    record = gittrack.get_run(run.info.run_id).record
-    assert record.status == "FAILED"
-    assert "ZeroDivisionError" in record.error
-    assert record.metrics["loss"].count == 1
-
-
-@pytest.mark.parametrize("status", ["FINISHED", "FAILED", "KILLED"])
-def test_a_run_ends_with_the_status_that_is_given(repo: Repo, status: str) -> None:
-    run = gittrack.start_run()
-    with pytest.raises(InvalidValueError):
-        gittrack.end_run("GREAT")
-    gittrack.end_run(status)
-    gittrack.end_run()
-    assert gittrack.get_run(run.info.run_id).info.status == status
+# -- going on with a run ----------------------------------------------------------------------------------------
 
 
 def test_a_run_is_resumed_by_its_id_and_goes_on(repo: Repo) -> None:
@@ -199,77 +150,6 @@ def test_the_environment_names_a_run_to_join(repo: Repo) -> None:
     record = gittrack.get_run(run.info.run_id)
     assert (record.info.status, record.metrics) == ("FINISHED", {"child": 1.0, "parent": 1.0})
     assert len(repo.store.list_runs().runs) == 1
-
-
-def test_threads_log_to_the_main_threads_run_or_to_runs_of_their_own(repo: Repo) -> None:
-    with gittrack.start_run() as run:
-        in_threads(
-            4, lambda number: [gittrack.log({f"t{number}": 1.0}, step=step) for step in range(500)] and None
-        )
-
-        def own(number: int) -> None:
-            with gittrack.start_run(run_name=f"own-{number}"):
-                gittrack.log({"mine": float(number)})
-
-        in_threads(4, own)
-        gittrack.log({"main": 1.0})
-    found = gittrack.get_run(run.info.run_id).record.metrics
-    assert {key: summary.count for key, summary in found.items()} == {
-        **{f"t{n}": 500 for n in range(4)},
-        "main": 1,
-    }
-    own_runs = {stored.record.name: stored.record.metrics for stored in repo.store.list_runs().runs}
-    assert [own_runs[f"own-{number}"]["mine"].last for number in range(4)] == [0.0, 1.0, 2.0, 3.0]
-
-
-# -- ends that nobody calls -----------------------------------------------------------------------------------
-
-
-def test_an_uncaught_exception_without_with_is_a_failed_run(repo: Repo) -> None:
-    run_child(
-        "import gittrack\ngittrack.start_run()\ngittrack.log({'x': 1.0})\nraise KeyError('oops')", repo.path, 1
-    )
-    (stored,) = repo.store.list_runs().runs
-    assert stored.record.status == "FAILED"
-    assert "oops" in stored.record.error
-
-
-BUSY = """
-import gittrack, signal, sys, time
-{handler}
-gittrack.start_run()
-step = 0
-print("ready", flush=True)
-while True:
-    gittrack.log({{"x": 1.0}}, step=step)
-    step += 1
-    time.sleep(0.0005)
-"""
-
-
-@pytest.mark.parametrize(
-    ("handler", "number", "code"),
-    [
-        ("", signal.SIGTERM, -signal.SIGTERM),
-        ("", signal.SIGINT, -signal.SIGINT),
-        ("signal.signal(signal.SIGTERM, lambda *_: sys.exit(7))", signal.SIGTERM, 7),
-    ],
-    ids=["SIGTERM", "SIGINT", "SIGTERM with a handler"],
-)
-def test_a_signal_marks_the_run_and_goes_on_to_who_handled_it(
-    repo: Repo, handler: str, number: int, code: int
-) -> None:
-    child = start_child(BUSY.format(handler=handler), repo.path)
-    assert child.stdout is not None
-    assert child.stdout.readline() == "ready\n"
-    child.send_signal(number)
-    _, said = child.communicate(timeout=30)
-    assert child.returncode == code, said
-    assert os.listdir(repo.state / "live") == []
-    (stored,) = repo.store.list_runs().runs
-    assert stored.record.status in ("KILLED", "FAILED") if handler else stored.record.status == "KILLED"
-    steps = [step for step, _ in history(stored.record.id, "x")]
-    assert steps == list(range(len(steps)))
 
 
 # -- experiments and edits ------------------------------------------------------------------------------------
