@@ -28,6 +28,10 @@ def find_git() -> str | None:
     return shutil.which("git")
 
 
+# Git does not start in a folder that is gone, as a removed work tree is; with --git-dir any other will do.
+ANYWHERE = "/"
+
+
 def git_argv(git_dir: str, *words: str) -> list[str]:
     """The argv of a git command on ``git_dir``; `find_git` must have found one."""
     return [find_git() or "git", *_QUIET, f"--git-dir={git_dir}", *words]
@@ -49,7 +53,7 @@ def git_environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
     return environment
 
 
-def run_git(git_dir: str, *words: str, stdin: bytes = b"", cwd: str | None = None) -> bytes:
+def run_git(git_dir: str, *words: str, stdin: bytes = b"", cwd: str = ANYWHERE) -> bytes:
     """What a git command prints.
 
     Raises:

@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 
 from gittrack.errors import DamagedError, GittrackError, NotFoundError, RepositoryError
-from gittrack.git.command import find_git, git_argv, git_environment
+from gittrack.git.command import ANYWHERE, find_git, git_argv, git_environment
 from gittrack.git.objects import (
     BLOB,
     COMMIT,
@@ -342,6 +342,7 @@ def _started(argv: list[str]) -> Iterator[subprocess.Popen[bytes]]:
     """A git to ask; it is gone at the end, also where nobody wants its answers any more."""
     process = subprocess.Popen(
         argv,
+        cwd=ANYWHERE,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,

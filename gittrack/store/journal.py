@@ -64,12 +64,14 @@ class Journal:
         folder: the live run's folder, which exists.
         describe: tells who writes, for the stream's first event: `live.describe_writer`.
         sync: sync every record to disk before its call returns.
+        spare: makes a folder on another disk, for a stream that finds no room at its end; returns its path.
     """
 
     __slots__ = (
         "__weakref__", "_backlog", "_buffer", "_closed", "_describe", "_descriptor", "_drained", "_file_end",
         "_folder", "_last_steps", "_lock", "_mapped", "_next", "_next_steps", "_seal", "_shape_ids",
-        "_shape_numbers", "_shapes", "_sync_each", "_synced", "_warned", "dropped", "path", "was_removed",
+        "_shape_numbers", "_shapes", "_spare", "_sync_each", "_synced", "_warned", "dropped", "path", "spared_to",
+        "was_removed",
     )  # fmt: skip
 
     _backlog: list[bytearray]
@@ -84,9 +86,17 @@ class Journal:
     _synced: tuple[int, int] | None
     path: str
 
-    def __init__(self, folder: str, describe: Callable[[], dict[str, Any]], *, sync: bool = False) -> None:
+    def __init__(
+        self,
+        folder: str,
+        describe: Callable[[], dict[str, Any]],
+        *,
+        sync: bool = False,
+        spare: Callable[[], str] | None = None,
+    ) -> None:
         self._folder = folder
         self._describe = describe
+        self._spare = spare
         self._sync_each = sync
         self._mapped = not sync and _has_gil() and may_map(folder)
         self._closed = False
@@ -96,6 +106,7 @@ class Journal:
         self._lock = threading.RLock()
         self.dropped = 0
         self.was_removed = False
+        self.spared_to = ""
         with self._lock:
             self._open()
 
@@ -196,14 +207,16 @@ class Journal:
     def close(self) -> None:
         """End the stream: later appends raise. What waits in memory is tried once more; idempotent.
 
-        What even then finds no room on the disk is counted in ``dropped``.
+        Where even then the disk has no room, the whole stream goes to the spare folder, ``spared_to``; what finds
+        no room there is counted in ``dropped``.
         """
         with self._lock:
             if self._closed:
                 return
             if self._backlog:
                 self._drain()
-                self.dropped += sum(window.count(SEAL.pack(self._seal)) for window in self._backlog)
+            if self._backlog:
+                self._save_elsewhere()
             self._buffer, self._next, self._backlog = _NOWHERE, 0, []
             self._closed = True
             _flusher.forget(self)
@@ -393,14 +406,28 @@ class Journal:
         except OSError as error:
             self._fail(error)
 
+    def _save_elsewhere(self) -> None:
+        try:
+            if self._spare is None:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            folder = self._spare()
+            copy = os.open(os.path.join(folder, os.path.basename(self.path)), os.O_RDWR | os.O_CREAT, 0o600)
+            try:
+                place = _copy_stream(self._descriptor, copy, self._file_end)
+                for window in self._backlog:
+                    _write_whole(copy, window, place)
+                    place += len(window)
+            finally:
+                os.close(copy)
+            self.spared_to = folder
+        except OSError:
+            self.dropped += sum(window.count(SEAL.pack(self._seal)) for window in self._backlog)
+
     def _bring_back(self, descriptor: int) -> None:
         """Put a removed stream back in its place, whole: what a commit took of it already is not taken twice."""
         copy = self._create_file()
         try:
-            place = 0
-            while chunk := os.pread(descriptor, _WINDOW_MAX, place):
-                _write_whole(copy, chunk, place)
-                place += len(chunk)
+            _copy_stream(descriptor, copy, self._file_end)
         finally:
             os.close(copy)
 
@@ -482,6 +509,18 @@ class _Flusher:
 def is_open_here(nonce: str) -> bool:
     """Whether this very process has the stream of that name open."""
     return any(journal.nonce == nonce for journal in _flusher.list_open())
+
+
+def _copy_stream(source: int | None, target: int, length: int) -> int:
+    """Copy the first bytes of a stream; returns how many there were."""
+    place = 0
+    while source is not None and place < length:
+        chunk = os.pread(source, min(_WINDOW_MAX, length - place), place)
+        if not chunk:
+            break
+        _write_whole(target, chunk, place)
+        place += len(chunk)
+    return length
 
 
 def _write_whole(descriptor: int, data: bytes | bytearray, place: int) -> None:

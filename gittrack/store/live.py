@@ -231,14 +231,45 @@ def create_live(repository: Repository, run_id: RunId) -> tuple[LiveRun, OSError
     try:
         live.create()
     except OSError as error:
-        root = spool_root(repository)
-        os.makedirs(_spool_top(), mode=0o700, exist_ok=True)
-        if not _is_private(_spool_top()):
-            raise PermissionError(errno.EACCES, "it belongs to somebody else", _spool_top()) from error
-        live = LiveRun(os.path.join(root, run_id), run_id)
-        live.create()
-        return live, error
+        return create_spooled(repository, run_id), error
     return live, None
+
+
+def create_spooled(repository: Repository, run_id: RunId) -> LiveRun:
+    """A live folder for the run in the spool.
+
+    Raises:
+        OSError: it cannot be made, or what stands there is somebody else's.
+    """
+    os.makedirs(_spool_top(), mode=0o700, exist_ok=True)
+    if not _is_private(_spool_top()):
+        raise PermissionError(errno.EACCES, "it belongs to somebody else", _spool_top())
+    live = LiveRun(os.path.join(spool_root(repository), run_id), run_id)
+    live.create()
+    return live
+
+
+def bring_home(repository: Repository) -> None:
+    """Bring streams back to their run that found no room at their end, and wait whole in the spool."""
+    for path, name in _list_folders(repository):
+        home = LiveRun(os.path.join(_live_root(repository), name), RunId(name))
+        if not is_run_id(name) or path == home.folder or not home.exists():
+            continue
+        spooled = LiveRun(path, RunId(name))
+        try:
+            with home.fold_lock(wait=False) as held:
+                if held and not spooled.is_alive():
+                    _copy_streams(spooled, home)
+        except OSError:
+            continue  # there is no room yet
+
+
+def _copy_streams(spooled: LiveRun, home: LiveRun) -> None:
+    for stream in spooled.read_streams():
+        target = os.path.join(home.folder, os.path.basename(stream.path))
+        shutil.copyfile(stream.path, target + ".new")
+        os.replace(target + ".new", target)
+    shutil.rmtree(spooled.folder, ignore_errors=True)
 
 
 def describe_writer(*, detached: bool = False) -> dict[str, Any]:

@@ -34,6 +34,7 @@ class SharedJournal:
 
     dropped = 0
     was_removed = False
+    spared_to = ""
 
     def __init__(self, folder: str, describe: Callable[[], dict[str, Any]]) -> None:
         self.path = os.path.join(folder, SHARED_NAME)

@@ -31,7 +31,7 @@ from gittrack.store import experiments
 from gittrack.store.committing import Draft, open_branches
 from gittrack.store.folding import commit_live, fold_live
 from gittrack.store.history import Revision, find_revisions, find_winners
-from gittrack.store.live import LiveRun, find_live, list_live, put_back_leftovers
+from gittrack.store.live import LiveRun, bring_home, find_live, list_live, put_back_leftovers
 from gittrack.store.streams import merge_items
 from gittrack.store.trees import RunTree, record_files
 
@@ -231,6 +231,7 @@ class Store:
         """
         heal_after_crash(self.repository)
         put_back_leftovers(self.repository)
+        bring_home(self.repository)
         recovered = []
         for live in list_live(self.repository):
             if live.run_id in keep or live.is_alive():

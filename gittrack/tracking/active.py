@@ -27,6 +27,8 @@ class ActiveRun(entities.Run):
         super().__init__(session.record)
         self._session = session
         self._on_end: list[Any] = []
+        #: Whether only calls by its id have opened it: then nobody holds it, and it may be left between two.
+        self.is_by_id = False
         #: The signal that came while it was open, '' where none did.
         self.signal_name = ""
         self.leave_stack: Callable[[ActiveRun, Status, str], None] | None = None

@@ -377,19 +377,20 @@ class Client:
         store = self._store()
         wanted = check_run_id(run_id)
         run = opened_runs.find(store, wanted)
-        if run is not None:
-            write(run)
-            return
-        sync = settings.wants_sync()
-        run = ActiveRun(session.resume(store, wanted, role=session.Role.EDITOR, sync=sync))
-        if run._session.role is session.Role.GUEST:
-            opened_runs.add(run)  # the next call by id finds it open
-            write(run)
-            return
+        if run is None:
+            sync = settings.wants_sync()
+            run = ActiveRun(session.resume(store, wanted, role=session.Role.EDITOR, sync=sync))
+            run.is_by_id = True
+            if run._session.role is session.Role.GUEST:
+                opened_runs.add(run)  # the next call by id finds it open
+                signals.watch(opened_runs.list_own)
         try:
             write(run)
         finally:
-            run._session.finish()
+            if run._session.role is session.Role.EDITOR:
+                run._session.finish()
+            elif run.is_by_id:
+                run._session.leave_if_alone()
 
     def _store(self) -> Store:
         return settings.open_store(self._uri)

@@ -91,6 +91,7 @@ def start_run(
     wanted = check_run_id(run_id) if run_id is not None else _adopt(runs)
     if wanted is not None:
         run = opened_runs.find(store, wanted) or _resume(store, wanted)
+        run.is_by_id = False
         if tags:
             run.set_tags(tags)
     else:

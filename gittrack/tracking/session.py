@@ -16,19 +16,21 @@ from typing import Any
 from gittrack.errors import GittrackError, InvalidValueError, ParamConflictError, RunStateError
 from gittrack.git.carrying import copy_tree
 from gittrack.git.objects import LINK_MODE, ObjectId
+from gittrack.git.repository import Repository
 from gittrack.schema.names import RunId, check_artifact_path, check_key, clean_text
 from gittrack.schema.records import Artifact, RunRecord, Scalar, Status, is_same_value
 from gittrack.schema.values import check_time
 from gittrack.store.artifacts import Content, stage_chunks, stage_file
 from gittrack.store.folding import commit_live
 from gittrack.store.journal import Journal
-from gittrack.store.live import LiveRun, create_live, describe_writer, find_live
+from gittrack.store.live import LiveRun, create_live, create_spooled, describe_writer, find_live, is_writer_alive
 from gittrack.store.shared_journal import SharedJournal
 from gittrack.store.store import Store
 from gittrack.store.trees import find_newest_code
 from gittrack.tracking.provenance import Provenance
 
 PARAM_CHARS_MAX = 1 << 20
+_INT_BITS_MAX = 14_280  # 4,299 decimal digits: CPython writes no more than 4,300
 TAG_CHARS_MAX = 1 << 20
 
 _log = logging.getLogger("gittrack")
@@ -215,8 +217,11 @@ class RunSession:
         if self.journal.dropped:
             _log.warning("gittrack lost %d records of run %s: the disk failed", self.journal.dropped, self.run_id)
         try:
+            if self.journal.spared_to:
+                raise OSError(f"no space left, its last values are in {self.journal.spared_to}")
             is_new = self._is_new and not self.journal.was_removed
-            commit = commit_live(self.store.repository, self.live, is_new=is_new)
+            lost_as = (status or "KILLED") if self.journal.dropped else None  # what it ended as may be lost too
+            commit = commit_live(self.store.repository, self.live, is_new=is_new, lost_as=lost_as)
         except Exception as failure:  # whatever it is: training goes on, and nothing is lost
             _log.warning(
                 "gittrack cannot commit run %s now (%s); it stays in %s, and the next gittrack command commits it",
@@ -240,6 +245,14 @@ class RunSession:
                 commit_live(self.store.repository, self.live, is_new=False, lost_as="KILLED")
             except Exception as failure:
                 _log.debug("the next command commits run %s: %s", self.run_id, failure)
+
+    def leave_if_alone(self) -> None:
+        """As `leave`, where a guest is the only one who has the run open any more."""
+        if self.role is not Role.GUEST or not isinstance(self.journal, Journal):
+            return
+        others = [stream for stream in self.live.read_streams() if stream.nonce != self.journal.nonce]
+        if not any(is_writer_alive(stream) for stream in others):
+            self.leave()
 
     def _require_open(self) -> None:
         """Refuse before anything is staged: the folder of a run that has ended must not come back."""
@@ -270,9 +283,8 @@ def begin(
             record.id,
             live.folder,
         )
-    session = RunSession(
-        store, live, record, Role.OWNER, _open_journal(live, sync=sync, shared=shared), is_new=True
-    )
+    journal = _open_journal(store.repository, live, sync=sync, shared=shared)
+    session = RunSession(store, live, record, Role.OWNER, journal, is_new=True)
     start = {
         "name": record.name,
         "experiment": record.experiment,
@@ -297,40 +309,50 @@ def resume(
     Raises:
         NotFoundError: there is none. RunStateError: it is deleted.
     """
-    live = find_live(store.repository, run_id)
-    if live is not None and not live.is_alive():
-        store.recover()
+    while True:
         live = find_live(store.repository, run_id)
-    stored = store.get_run(run_id)
-    if stored.record.lifecycle == "deleted":
-        raise RunStateError(f"run {run_id} is deleted", f"restore it first: gittrack restore {run_id[:8]}")
-    if live is not None:
-        journal = _open_journal(live, sync=sync, shared=shared)
+        if live is not None and not live.is_alive():
+            store.recover()
+            live = find_live(store.repository, run_id)
+        stored = store.get_run(run_id)
+        if stored.record.lifecycle == "deleted":
+            raise RunStateError(f"run {run_id} is deleted", f"restore it first: gittrack restore {run_id[:8]}")
+        is_guest = live is not None
+        if live is None:
+            live, _ = create_live(store.repository, run_id)
+        with live.fold_lock(wait=True) as held:  # whoever is committing it is let finish
+            if held:
+                journal = _open_journal(store.repository, live, sync=sync, shared=shared)
+                break
+    if is_guest:
         return RunSession(store, live, stored.record, Role.GUEST, journal)
-    live, _ = create_live(store.repository, run_id)
     record = replace(stored.record, status="RUNNING", ended_at=None) if role is Role.OWNER else stored.record
-    session = RunSession(store, live, record, role, _open_journal(live, sync=sync, shared=shared))
+    session = RunSession(store, live, record, role, journal)
     if role is Role.OWNER:
         session.journal.append_event("resume", {})
     return session
 
 
-def _open_journal(live: LiveRun, *, sync: bool, shared: bool) -> Journal | SharedJournal:
+def _open_journal(repository: Repository, live: LiveRun, *, sync: bool, shared: bool) -> Journal | SharedJournal:
     if shared:
         return SharedJournal(live.folder, lambda: describe_writer(detached=True))
-    return Journal(live.folder, describe_writer, sync=sync)
+    return Journal(
+        live.folder, describe_writer, sync=sync, spare=lambda: create_spooled(repository, live.run_id).folder
+    )
 
 
 def to_scalar(key: str, value: Any) -> Scalar:
     """A param's value with its type: text, integer, float, boolean or null; all else as its text.
 
     Raises:
-        InvalidValueError: it is longer than a megabyte.
+        InvalidValueError: it is longer than a megabyte, or an integer of more than 4,300 digits.
     """
     if isinstance(value, Enum):
         value = value.name if not isinstance(value, str | int | float) else value.value
     if hasattr(value, "item") and getattr(value, "size", 1) == 1 and type(value).__module__ == "numpy":
         value = value.item()
+    if isinstance(value, int) and value.bit_length() > _INT_BITS_MAX:
+        raise InvalidValueError(f"param {key!r} is an integer of {value.bit_length()} bits", "log hex(value)")
     if value is None or type(value) in (bool, int, float):
         return value  # type: ignore[no-any-return]
     for kind in (int, float):

@@ -120,9 +120,9 @@ def test_writing_to_a_run_of_another_process_joins_it(repo: Repo, client: gittra
         client.delete_run(run_id)
     client.set_tag(run_id, "done", "yes")
     finish_child(child)
-    client.set_tag(run_id, "late", "yes")  # still joined: the other has ended it
-    (joined,) = opened_runs.list_own()
-    assert not joined.end()
+    client.set_tag(run_id, "late", "yes")  # still joined: the other has ended it, and we are the last
+    assert opened_runs.list_own() == []
+    assert repo.live_folders == []
     found = client.get_run(run_id)
     assert (found.info.status, found.tags["late"], found.metrics["own"]) == ("FINISHED", "yes", 1.0)
     client.delete_tag(run_id, "done")

@@ -71,6 +71,7 @@ def test_a_param_with_another_value_is_refused_and_the_same_is_fine(repo: Repo) 
         (lambda: gittrack.log([1, 2]), "metrics are a dict of numbers by key"),
         (lambda: gittrack.log({"loss": 1.0}, step="soon"), "a step is a whole number"),
         (lambda: gittrack.log_param("a" * 251, 1), "has 251 characters"),
+        (lambda: gittrack.log_param("n", 10**4300), "is an integer of"),
         (lambda: gittrack.set_tag("", "x"), "characters that are not taken"),
         (lambda: gittrack.log_text("x", "../escape.txt"), "is not taken"),
         (lambda: gittrack.log_image("no image", "x.png"), "image"),

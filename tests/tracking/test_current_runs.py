@@ -526,6 +526,39 @@ def test_training_goes_on_while_the_disk_is_full(
         monkeypatch.chdir(repo.path)
 
 
+def test_a_run_that_ends_on_a_full_disk_loses_nothing(
+    repo: Repo, tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The usual way for a training to end on a full disk: the checkpoint finds no room."""
+    with mounted(tmp_path / "small", "-t", "tmpfs", "-o", "size=2m", "tmpfs") as small:
+        repo.git("clone", "--quiet", str(repo.path), str(small / "clone"))
+        clone = Repo(small / "clone")
+        monkeypatch.chdir(clone.path)
+        with pytest.raises(OSError, match="checkpoint"), gittrack.start_run() as run:
+            train_until_full(small / "ballast")
+        assert len(caplog.records) == 2
+        assert clone.store.recover() == []  # there is still no room
+        (small / "ballast").unlink()
+        assert clone.store.recover() == [run.info.run_id]
+        found = gittrack.get_run(run.info.run_id)
+        assert (found.info.status, found.params) == ("FAILED", {"late": 1})
+        assert "no room for the checkpoint" in found.record.error
+        assert [step for step, _ in history(run.info.run_id, "a")] == list(range(20_000))
+        assert [info.path for info in gittrack.artifacts.list_artifacts(run_id=run.info.run_id)] == ["first.txt"]
+        clone.assert_sound()
+        monkeypatch.chdir(repo.path)
+
+
+def train_until_full(ballast: Path) -> None:
+    gittrack.log_text("first", "first.txt")
+    gittrack.log({"a": 0.0}, 0)
+    fill_up(ballast)
+    for step in range(1, 20_000):
+        gittrack.log({"a": step}, step)
+    gittrack.log_param("late", 1)
+    raise OSError("no room for the checkpoint")
+
+
 def test_a_run_whose_folder_is_deleted_meanwhile_keeps_its_points(repo: Repo) -> None:
     import shutil
 

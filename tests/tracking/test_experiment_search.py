@@ -61,8 +61,8 @@ def test_a_filter_finds_what_it_says(filter_string: str, expected: list[str]) ->
 
 @pytest.mark.parametrize(
     "filter_string",
-    ["name", "name =", "= 'x'", "name = 'x' OR name = 'y'", "name = x", "size = 1", "creation_time > 'x'", "name > 1",
-     "name = 'x", "(name = 'x')", "name = 'x'; drop", "and", "name = 'x' and"],
+    ["name", "name =", "= 'x'", "name = 'x' OR name = 'y'", "name = x", "size = 1", "creation_time > 'x'",
+     "name > 1", "name = 'x", "(name = 'x')", "name = 'x'; drop", "and", "name = 'x' and"],
 )  # fmt: skip
 def test_what_cannot_be_read_is_one_clear_error(filter_string: str) -> None:
     with pytest.raises(InvalidValueError):
