@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
 import signal
@@ -63,8 +64,15 @@ class Repo:
         live = self.state / "live"
         return sorted(os.listdir(live)) if live.exists() else []
 
+    def wait_for_folding(self) -> None:
+        """Wait until no process, dead ones' children included, folds packs in the background."""
+        if (self.state / "folding").exists():
+            with open(self.state / "folding", "rb") as lock:
+                fcntl.flock(lock, fcntl.LOCK_EX)
+
     def assert_sound(self) -> None:
         """Git finds nothing wrong, and no writer has left anything behind."""
+        self.wait_for_folding()  # fsck complains of packs that go while it looks
         self.git("fsck", "--strict", "--no-dangling")
         common = Path(self.repository.common_dir)
         left = [str(path) for path in common.rglob("*.lock") if path.name != "fold.lock"]

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import fcntl
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from gittrack.git.command import find_git, git_argv, git_environment
 from gittrack.git.repository import Repository
@@ -41,6 +43,21 @@ def _count_packs(repository: Repository) -> int:
     except OSError:
         return 0
     return sum(name.endswith(".pack") and f"{name[:-5]}.keep" not in names for name in names)
+
+
+@contextmanager
+def folding_held_off(repository: Repository) -> Iterator[None]:
+    """Wait for what folds packs now, and let nothing of ours begin meanwhile: git fsck fails on packs that go."""
+    try:
+        lock = os.open(os.path.join(repository.state_dir, "folding"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    except OSError:  # no run was ever written here, or nothing can be
+        yield
+        return
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(lock)
 
 
 def _start(repository: Repository) -> bool:

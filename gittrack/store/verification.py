@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 
 from gittrack.errors import ArtifactMissingError, DamagedError, GittrackError
 from gittrack.git.command import find_git, run_git
+from gittrack.git.maintenance import folding_held_off
 from gittrack.git.objects import BLOB, LINK_MODE, TREE_MODE
 from gittrack.git.reading import ObjectReader
 from gittrack.git.repository import Repository
@@ -66,7 +67,9 @@ def _verify_objects(repository: Repository) -> Iterator[Problem]:
         return
     try:
         tips = sorted(set(list_branches(repository).values()))
-        if tips:
+        if not tips:
+            return
+        with folding_held_off(repository):
             run_git(repository.common_dir, "fsck", "--strict", "--no-dangling", "--no-progress", *tips)
     except GittrackError as error:
         stderr = getattr(error, "stderr", "") or error.message

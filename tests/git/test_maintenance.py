@@ -12,7 +12,7 @@ import pytest
 
 from gittrack.git import maintenance
 from gittrack.git.command import find_git
-from gittrack.git.maintenance import fold_packs_in_background, wait_for_folding
+from gittrack.git.maintenance import fold_packs_in_background, folding_held_off, wait_for_folding
 from gittrack.git.objects import ObjectId, ObjectSet, Signature
 from gittrack.git.packs import KeptPack, write_pack
 from gittrack.git.reading import ObjectReader
@@ -115,6 +115,15 @@ def test_only_one_folds_at_a_time_and_git_holds_the_lock_to_its_end(
         wait_for_folding()
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     assert len(packs(repository)) < 5
+
+
+def test_nothing_is_folded_while_it_is_held_off(repository: Repository) -> None:
+    add_packs(repository, 50)
+    before = packs(repository)
+    with folding_held_off(repository):
+        assert not fold_packs_in_background(repository)
+        assert packs(repository) == before
+    assert fold_packs_in_background(repository)
 
 
 def test_nothing_starts_without_git(
