@@ -357,7 +357,7 @@ def _started(argv: list[str]) -> Iterator[subprocess.Popen[bytes]]:
             try:
                 if pipe is not None:
                     pipe.close()
-            except OSError:
+            except (OSError, ValueError):  # ValueError: the thread that feeds it closes it just now
                 pass  # questions that it did not wait for
         process.wait()
 
