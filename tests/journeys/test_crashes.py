@@ -23,6 +23,7 @@ import pytest
 import gittrack
 from gittrack.store import journal
 from gittrack.store.history import find_revisions
+from gittrack.store.live import is_writer_alive
 from gittrack.store.store import Store, StoredRun
 from gittrack.store.streams import Stream
 from tests.harness import Repo, reset_tracking, wait_for
@@ -102,7 +103,8 @@ def recover(repo: Repo) -> None:
     live = repo.state / "live"
     for name in repo.live_folders:
         streams = list((live / name).glob("*.log"))
-        assert all(not Stream(str(path)).writer for path in streams), name
+        told = [(stream.path, is_writer_alive(stream), stream.writer) for stream in map(Stream, map(str, streams))]
+        assert not any(writer for _, _, writer in told), (told, os.listdir(live / name))
         for path in [*streams, live / name]:
             os.utime(path, (0, 0))
     repo.store.recover()
