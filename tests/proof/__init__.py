@@ -1,6 +1,6 @@
 """Harnesses that attack what gittrack promises.
 
-Each module here has ``attack(count, seed, folder)``, which tries a promise so many times and tells what was lost, and
-``control(count, seed, folder)``, the same harness on a variant known to be wrong, which must lose something:
-else the green of the first means nothing. The tests beside it run a slice of both; ``tests/full`` runs all of it.
+Each module here has ``attack(count, seed, folder)``, which tries a promise so many times and tells what was
+lost, and ``control(count, seed, folder)``, the same harness on a variant known to be wrong, which must lose
+something: else the green of the first means nothing. The tests beside it run a slice; ``tests/full`` runs it all.
 """
