@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import fcntl
+import functools
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -19,6 +21,7 @@ from pathlib import Path
 
 import pytest
 
+from gittrack.git.command import find_git
 from gittrack.git.maintenance import wait_for_folding
 from gittrack.git.repository import Repository, open_repository
 from gittrack.store.store import Store
@@ -80,6 +83,25 @@ class Repo:
         left += [str(path) for path in (self.state / "tmp").glob("*")]
         assert left == []
         assert self.live_folders == []
+
+
+@functools.cache
+def find_newer_git() -> str:
+    """The folder of a git that knows reftable (2.45 and later): of PATH's, or what ``tests/run`` installed."""
+    for folder in (os.path.dirname(shutil.which("git") or ""), str(Path(sys.prefix, "newer-git/bin"))):
+        told = subprocess.run([f"{folder}/git", "version"], capture_output=True, text=True, check=False).stdout
+        if tuple(map(int, re.findall(r"\d+", told)[:2])) >= (2, 45):
+            return folder
+    raise AssertionError("no git of 2.45 or newer: tests/run installs one")
+
+
+@pytest.fixture
+def newer_git(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A git that knows reftable is the one on PATH."""
+    monkeypatch.setenv("PATH", f"{find_newer_git()}:{os.environ['PATH']}")
+    find_git.cache_clear()
+    yield
+    find_git.cache_clear()
 
 
 def make_repo(path: Path, *options: str) -> Repo:

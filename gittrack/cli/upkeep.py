@@ -33,7 +33,7 @@ def init(
         found = create_bare_repository(bare)
         output.note(f"made {found.common_dir}: runs go there")
     else:
-        found.require_writable_format()
+        found.require_known_format()
         output.note(f"{found.label}: runs go to its branches gittrack/<experiment>; nothing else is touched")
     output.note("next: import gittrack; gittrack.log({'loss': 0.5}, step=0)   or   gittrack exec -- CMD")
 

@@ -15,7 +15,7 @@ import tempfile
 import time
 from collections.abc import Mapping, Sequence
 
-from gittrack.errors import CommandError
+from gittrack.errors import CommandError, RepositoryError
 
 # What a repository's own configuration could start, or wait for, while we only read.
 _QUIET = ("-c", "core.fsmonitor=false", "-c", "core.hooksPath=/dev/null", "-c", "gc.auto=0")
@@ -53,16 +53,34 @@ def git_environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
     return environment
 
 
-def run_git(git_dir: str, *words: str, stdin: bytes = b"", cwd: str = ANYWHERE) -> bytes:
-    """What a git command prints.
+def run_git(
+    git_dir: str, *words: str, stdin: bytes = b"", cwd: str = ANYWHERE, keep_open: Sequence[int] = ()
+) -> bytes:
+    """What a git command prints; descriptors to ``keep_open`` are inherited by it.
 
     Raises:
-        CommandError: git exited with another code than 0.
+        CommandError: git exited with another code than 0. RepositoryError: there is none, or it is too old for the
+            repository.
     """
+    if not find_git():
+        raise RepositoryError(f"there is no git on PATH, and {git_dir} cannot be read without", "install git")
     argv = git_argv(git_dir, *words)
-    done = subprocess.run(argv, input=stdin, capture_output=True, cwd=cwd, env=git_environment(), check=False)
+    done = subprocess.run(
+        argv,
+        input=stdin,
+        capture_output=True,
+        cwd=cwd,
+        env=git_environment(),
+        check=False,
+        pass_fds=keep_open,
+    )
     if done.returncode:
-        raise CommandError(_shown(argv), done.returncode, done.stderr.decode(errors="replace"))
+        told = done.stderr.decode(errors="replace")
+        if "unknown repository extension" in told:  # refs in tables, of which git knows since 2.45
+            raise RepositoryError(
+                f"this git is too old for the storage format of {git_dir}", "install a newer git"
+            )
+        raise CommandError(_shown(argv), done.returncode, told)
     return done.stdout
 
 

@@ -64,6 +64,21 @@ def read_core_settings(git_dir: str) -> CoreSettings:
     return CoreSettings(found.get(("core", "worktree"), ""), _is_true(found.get(("core", "bare"), "")))
 
 
+@functools.lru_cache(maxsize=32)
+def read_extensions(raw: bytes) -> dict[str, str]:
+    """What a repository's config says of how it is stored: its ``extensions``, by their names in lower case.
+
+    In format version 0 git heeds few of them, and refuses the two that say how objects and refs are stored. A
+    version that git does not have yet counts as an extension.
+    """
+    found = {(item.section, item.key): item.value for item in parse_settings(raw) if not item.subsection}
+    extensions = {key: value for (section, key), value in found.items() if section == "extensions"}
+    version = found.get(("core", "repositoryformatversion"), "0")
+    if version == "0":
+        return {key: extensions[key] for key in ("objectformat", "refstorage") if key in extensions}
+    return extensions if version == "1" else extensions | {"repositoryformatversion": version}
+
+
 def find_remote_url(settings: Iterable[Setting]) -> str | None:
     """The URL of ``origin``, else of the first remote; without credentials."""
     urls: dict[str, str] = {}

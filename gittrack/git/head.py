@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import zlib
 
-from gittrack.git.objects import COMMIT, KINDS, TREE, ObjectId, TreeEntry, hash_object, parse_commit, parse_tree
+from gittrack.git.objects import COMMIT, KINDS, TREE, ObjectId, TreeEntry, has_id, parse_commit, parse_tree
 from gittrack.git.reading import ObjectReader
 from gittrack.git.repository import Repository
 
@@ -41,7 +41,7 @@ class HeadReader:
 
     def read_tree(self, tree: ObjectId) -> list[TreeEntry]:
         """The entries of a tree; raises as `read_commit_tree`."""
-        return parse_tree(self._read(tree, TREE), f"tree {tree}")
+        return parse_tree(tree, self._read(tree, TREE))
 
     def _read(self, object_id: ObjectId, kind: int) -> bytes:
         key = (self._repository.objects_dir, kind, object_id)
@@ -68,4 +68,4 @@ def _read_loose(repository: Repository, object_id: ObjectId, kind: int) -> bytes
     except (OSError, zlib.error):
         return None
     header, _, data = content.partition(b"\0")
-    return data if header == b"%s %d" % (KINDS[kind], len(data)) and hash_object(kind, data) == object_id else None
+    return data if header == b"%s %d" % (KINDS[kind], len(data)) and has_id(object_id, kind, data) else None

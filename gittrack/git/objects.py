@@ -1,6 +1,8 @@
 """Blobs, trees and commits as bytes, and the set of them that one write adds.
 
-Formats: gitformat-pack(5), git-commit-tree(1), `git mktree`. Ids are SHA-1, 40 lower-case hex digits.
+Formats: gitformat-pack(5), git-commit-tree(1), `git mktree`. An id is the hash of the object's bytes, in
+lower-case hex digits: 40 of SHA-1, or 64 of SHA-256 (gitformat-hash-function-transition). A repository has one
+of the two.
 """
 
 from __future__ import annotations
@@ -9,11 +11,13 @@ import hashlib
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import NewType
+from typing import Literal, NewType
 
 from gittrack.errors import DamagedError
 
 ObjectId = NewType("ObjectId", str)
+ObjectFormat = Literal["sha1", "sha256"]
+ID_BYTES: dict[ObjectFormat, int] = {"sha1": 20, "sha256": 32}
 
 COMMIT, TREE, BLOB, TAG = 1, 2, 3, 4
 KINDS = {COMMIT: b"commit", TREE: b"tree", BLOB: b"blob", TAG: b"tag"}
@@ -27,7 +31,7 @@ FILE_MODE, EXECUTABLE_MODE, LINK_MODE, TREE_MODE, GITLINK_MODE = (
     0o160000,
 )
 
-_ID = re.compile(r"[0-9a-f]{40}")
+_ID = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 _TIME_MAX_S = 253_402_300_799  # year 9999; git calls what is negative, or far larger, a broken commit
 _NO_NAMES = frozenset([b"", b".", b"..", b".git"])  # what no tree may hold: they lead out of the folder
 
@@ -74,9 +78,10 @@ class Commit:
 
 
 class ObjectSet:
-    """The objects that one write adds, each once, in the order they were added."""
+    """The objects that one write adds to a repository of a format, each once, in the order they were added."""
 
-    def __init__(self) -> None:
+    def __init__(self, object_format: ObjectFormat) -> None:
+        self.object_format: ObjectFormat = object_format
         self._objects: dict[ObjectId, tuple[int, bytes]] = {}
 
     def __len__(self) -> int:
@@ -91,7 +96,7 @@ class ObjectSet:
 
     def copy(self) -> ObjectSet:
         """Another set with the same objects."""
-        copied = ObjectSet()
+        copied = ObjectSet(self.object_format)
         copied._objects = dict(self._objects)
         return copied
 
@@ -106,7 +111,7 @@ class ObjectSet:
 
     def add(self, kind: int, data: bytes) -> ObjectId:
         """Add an object of a kind by its raw bytes; returns its id."""
-        object_id = hash_object(kind, data)
+        object_id = hash_object(kind, data, self.object_format)
         self._objects.setdefault(object_id, (kind, data))
         return object_id
 
@@ -149,11 +154,27 @@ class ObjectSet:
         return self.add(COMMIT, b"\n".join(lines) + b"\n\n" + message.encode())
 
 
-def hash_object(kind: int, data: bytes) -> ObjectId:
-    """The id that git gives these bytes."""
-    digest = hashlib.sha1(KINDS[kind] + b" %d\0" % len(data), usedforsecurity=False)
+def hash_object(kind: int, data: bytes, object_format: ObjectFormat) -> ObjectId:
+    """The id that git gives these bytes in a repository of a format."""
+    digest = new_hash(object_format, KINDS[kind] + b" %d\0" % len(data))
     digest.update(data)
     return ObjectId(digest.hexdigest())
+
+
+def has_id(object_id: ObjectId, kind: int, data: bytes) -> bool:
+    """Whether these bytes are what an id says."""
+    return hash_object(kind, data, format_of_id(object_id)) == object_id
+
+
+def format_of_id(object_id: ObjectId) -> ObjectFormat:
+    """The object format of the repository that an id comes from."""
+    return "sha1" if len(object_id) == 2 * ID_BYTES["sha1"] else "sha256"
+
+
+def new_hash(object_format: ObjectFormat, data: bytes = b"") -> hashlib._Hash:
+    """The hash that a repository of a format makes its ids, and the ends of its packs, by."""
+    make = hashlib.sha1 if object_format == "sha1" else hashlib.sha256
+    return make(data, usedforsecurity=False)
 
 
 def encode_tree(entries: Iterable[TreeEntry]) -> bytes:
@@ -162,24 +183,25 @@ def encode_tree(entries: Iterable[TreeEntry]) -> bytes:
     return b"".join(b"%o %s\0%s" % (entry.mode, entry.name, bytes.fromhex(entry.id)) for entry in ordered)
 
 
-def parse_tree(data: bytes, where: str) -> list[TreeEntry]:
+def parse_tree(tree_id: ObjectId, data: bytes) -> list[TreeEntry]:
     """The entries of a tree's bytes, in their order.
 
     Raises:
-        DamagedError: the bytes are no tree; ``where`` says whose.
+        DamagedError: the bytes are no tree.
     """
-    entries, at = [], 0
+    entries, at, where, width = [], 0, f"tree {tree_id}", len(tree_id) // 2
     try:
         while at < len(data):
             space = data.index(b" ", at)
             end = data.index(b"\0", space)
-            if end + 21 > len(data):
+            after = end + 1 + width
+            if after > len(data):
                 raise ValueError
-            object_id, name = ObjectId(data[end + 1 : end + 21].hex()), data[space + 1 : end]
+            object_id, name = ObjectId(data[end + 1 : after].hex()), data[space + 1 : end]
             if name in _NO_NAMES or b"/" in name:
                 raise DamagedError(where, f"its tree holds the name {name!r}, which leads out of it")
             entries.append(TreeEntry(int(data[at:space], 8), name, object_id))
-            at = end + 21
+            at = after
     except ValueError as error:
         raise DamagedError(where, "its tree cannot be read") from error
     return entries
@@ -208,7 +230,7 @@ def parse_commit(object_id: ObjectId, data: bytes) -> Commit:
                 encoding = value.decode("ascii")
     except ValueError as error:
         raise DamagedError(f"commit {object_id}", "its header cannot be read") from error
-    if not all(_ID.fullmatch(named) for named in (tree, *parents)):
+    if not all(len(named) == len(object_id) and _ID.fullmatch(named) for named in (tree, *parents)):
         raise DamagedError(f"commit {object_id}", "it names no tree, or a parent that is no id")
     author_text, text = _decode(author, encoding), _decode(message, encoding)
     return Commit(object_id, ObjectId(tree), tuple(parents), author_text, committed_at_s, text)

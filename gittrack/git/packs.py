@@ -9,14 +9,13 @@ from __future__ import annotations
 
 import bisect
 import functools
-import hashlib
 import mmap
 import os
 import struct
 import zlib
 from types import TracebackType
 
-from gittrack.git.objects import ObjectId, ObjectSet
+from gittrack.git.objects import ID_BYTES, ObjectFormat, ObjectId, ObjectSet, new_hash
 from gittrack.git.repository import Repository
 
 _LEVEL = 1  # a run's files are small: level 6 costs twice the time for 3 % of the bytes
@@ -51,9 +50,10 @@ def write_pack(repository: Repository, objects: ObjectSet) -> KeptPack:
         OSError: the disk is full or failing; then nothing visible was left.
     """
     pack, entries = _encode_pack(objects)
-    index = _encode_index(entries, pack[-20:])
+    width = ID_BYTES[objects.object_format]
+    index = _encode_index(entries, pack[-width:], objects.object_format)
     # the same objects written twice must not share a name: one writer's .keep would cover both
-    name = hashlib.sha1(pack[-20:] + os.urandom(16), usedforsecurity=False).hexdigest()
+    name = os.urandom(width).hex()
     temporary = os.path.join(repository.state_dir, "tmp", name)
     target = os.path.join(repository.objects_dir, "pack", f"pack-{name}")
     os.makedirs(os.path.dirname(temporary), exist_ok=True)
@@ -129,7 +129,7 @@ def _encode_pack(objects: ObjectSet) -> tuple[bytes, list[tuple[ObjectId, int, i
         parts.append(entry)
         offset += len(entry)
     body = b"".join(parts)
-    return body + hashlib.sha1(body, usedforsecurity=False).digest(), entries
+    return body + new_hash(objects.object_format, body).digest(), entries
 
 
 def _compress(data: bytes) -> bytes:
@@ -155,7 +155,9 @@ def _entry_header(kind: int, size: int) -> bytes:
     return bytes(header)
 
 
-def _encode_index(entries: list[tuple[ObjectId, int, int]], pack_digest: bytes) -> bytes:
+def _encode_index(
+    entries: list[tuple[ObjectId, int, int]], pack_digest: bytes, object_format: ObjectFormat
+) -> bytes:
     ordered = sorted(entries)
     counts = [0] * 256
     for object_id, _, _ in ordered:
@@ -177,7 +179,7 @@ def _encode_index(entries: list[tuple[ObjectId, int, int]], pack_digest: bytes) 
             pack_digest,
         )
     )
-    return body + hashlib.sha1(body, usedforsecurity=False).digest()
+    return body + new_hash(object_format, body).digest()
 
 
 def _index_holds(path: str, digest: bytes) -> bool:
@@ -189,8 +191,13 @@ def _index_holds(path: str, digest: bytes) -> bool:
             below = 8 + 4 * (digest[0] - 1)
             first = int.from_bytes(index[below : below + 4]) if digest[0] else 0
             last = int.from_bytes(index[below + 4 : below + 8])
-            at = bisect.bisect_left(range(last), digest, first, key=lambda n: index[1032 + 20 * n : 1052 + 20 * n])
-            return at < last and index[1032 + 20 * at : 1052 + 20 * at] == digest
+            width = len(digest)
+
+            def id_at(number: int) -> bytes:
+                return index[1032 + width * number : 1032 + width * (number + 1)]
+
+            at = bisect.bisect_left(range(last), digest, first, key=id_at)
+            return at < last and id_at(at) == digest
     except (OSError, ValueError):
         return False
 

@@ -25,7 +25,7 @@ from gittrack.git.objects import (
     Commit,
     ObjectId,
     TreeEntry,
-    hash_object,
+    has_id,
     parse_commit,
     parse_tree,
 )
@@ -33,10 +33,11 @@ from gittrack.git.packs import is_packed
 from gittrack.git.repository import Repository
 
 _log = logging.getLogger("gittrack")
-_BATCH_HEADER = re.compile(rb"([0-9a-f]{40}) (commit|tree|blob|tag) ([0-9]+)\n")
+_BATCH_HEADER = re.compile(rb"([0-9a-f]{40,64}) (commit|tree|blob|tag) ([0-9]+)\n")
 _STOPS_MAX = 1000  # 3 ms each; where there are more, it must be git itself that does not work
 _PIPE_BYTES = 4096  # the least that a pipe holds
 _COMMIT_FORMAT = "%T%n%P%n%an <%ae>%n%ct%n%B%x00"
+DEPTH_MAX = 128  # folders within folders
 PARSED_BYTES_MAX = 16 << 20  # a file that is parsed, or a commit; a record is some kilobytes
 
 
@@ -44,10 +45,12 @@ class ObjectReader:
     """Objects of one repository by id; keep one for many reads, and use it in one thread."""
 
     def __init__(self, repository: Repository) -> None:
+        from dulwich.object_format import get_object_format
         from dulwich.object_store import DiskObjectStore
 
         self._repository = repository
-        self._store = DiskObjectStore(repository.objects_dir)
+        kind = get_object_format(repository.object_format)
+        self._store = DiskObjectStore(repository.objects_dir, object_format=kind)
 
     def close(self) -> None:
         self._store.close()
@@ -81,7 +84,7 @@ class ObjectReader:
             ) from error
         except Exception as error:  # zlib.error, ChecksumMismatch, AssertionError and four more: all are damage
             raise DamagedError(f"object {object_id}", f"it cannot be read ({error!r})") from error
-        if hash_object(kind, data) != object_id:  # dulwich takes a loose object that was cut for whole
+        if not has_id(object_id, kind, data):  # dulwich takes a loose object that was cut for whole
             raise DamagedError(f"object {object_id}", "its bytes are not what its id says")
         return kind, data
 
@@ -98,7 +101,7 @@ class ObjectReader:
         return parse_commit(object_id, self.read_kind(object_id, COMMIT))
 
     def read_tree(self, object_id: ObjectId) -> list[TreeEntry]:
-        return parse_tree(self.read_kind(object_id, TREE), f"tree {object_id}")
+        return parse_tree(object_id, self.read_kind(object_id, TREE))
 
     def find_path(self, tree: ObjectId, path: str) -> TreeEntry | None:
         """The entry at a path below a tree, '/' between the parts, or None."""
@@ -119,8 +122,8 @@ class ObjectReader:
         pending = [(below, tree, 0)]
         while pending:
             prefix, tree_id, depth = pending.pop()
-            if depth > 128:
-                raise DamagedError(f"tree {tree}", "its folders nest deeper than 128")
+            if depth > DEPTH_MAX:
+                raise DamagedError(f"tree {tree}", f"its folders nest deeper than {DEPTH_MAX}")
             folders = []
             for entry in self.read_tree(tree_id):
                 path = prefix + entry.name.decode("utf-8", "surrogateescape")
@@ -310,7 +313,7 @@ def _batch(repository: Repository, specs: Sequence[str]) -> Iterator[bytes | Non
             content = out.read(size + 1)[:size]
             if len(content) < size:
                 return
-            is_whole = header[2] == b"blob" and hash_object(BLOB, content) == header[1].decode()
+            is_whole = header[2] == b"blob" and has_id(ObjectId(header[1].decode()), BLOB, content)
             yield content if is_whole else None  # a damaged index leads to another object
 
 

@@ -7,15 +7,18 @@ separate git dir), bare. `gitrepository-layout(5)` is the source.
 from __future__ import annotations
 
 import os
-import re
 from dataclasses import dataclass
 
 from gittrack.errors import RepositoryError
-from gittrack.git.config import read_core_settings
+from gittrack.git.config import read_core_settings, read_extensions
+from gittrack.git.objects import ObjectFormat
 
-_UNSUPPORTED = (
-    (re.compile(rb"^\s*objectformat\s*=\s*sha256\b", re.IGNORECASE | re.MULTILINE), "SHA-256 objects"),
-    (re.compile(rb"^\s*refstorage\s*=\s*reftable\b", re.IGNORECASE | re.MULTILINE), "reftable refs"),
+# The extensions of the storage format that we know to write beside: git's repository-version.txt
+_KNOWN_EXTENSIONS = frozenset(
+    (
+        *("noop", "noop-v1", "objectformat", "partialclone", "preciousobjects", "refstorage"),
+        *("relativeworktrees", "worktreeconfig"),
+    )
 )
 _POINTER_BYTES_MAX = 4096  # a .git file or commondir holds one path
 
@@ -61,19 +64,35 @@ class Repository:
         except OSError:
             return b""
 
-    def require_writable_format(self) -> None:
+    @property
+    def object_format(self) -> ObjectFormat:
+        """The hash that the ids are made by; read from the config, as the other formats are, at each call."""
+        return "sha256" if self._read_extensions().get("objectformat", "").lower() == "sha256" else "sha1"
+
+    @property
+    def has_ref_tables(self) -> bool:
+        """Whether the refs are in git's reftable, not in a file each."""
+        return self._read_extensions().get("refstorage", "").lower() == "reftable"
+
+    def require_known_format(self) -> None:
         """Refuse a storage format that would be damaged by writing.
 
         Raises:
-            RepositoryError: SHA-256 objects or reftable refs.
+            RepositoryError: git itself of this version, or a newer one, stores something in another way.
         """
-        config = self.read_config()
-        for pattern, name in _UNSUPPORTED:
-            if pattern.search(config):
-                raise RepositoryError(
-                    f"{self.label} uses {name}, which this version does not write",
-                    "track into another repository: set GITTRACK_URI to its path",
-                )
+        extensions = self._read_extensions()
+        unknown = [f"{key} = {value}" for key, value in extensions.items() if key not in _KNOWN_EXTENSIONS]
+        for key, known in (("objectformat", ("sha1", "sha256")), ("refstorage", ("files", "reftable"))):
+            if extensions.get(key, known[0]).lower() not in known:
+                unknown.append(f"{key} = {extensions[key]}")
+        if unknown:
+            raise RepositoryError(
+                f"{self.label} has a storage format that this version does not know: {', '.join(sorted(unknown))}",
+                "track into another repository: set GITTRACK_URI to its path",
+            )
+
+    def _read_extensions(self) -> dict[str, str]:
+        return read_extensions(self.read_config())
 
 
 def discover_repository(start: str) -> Repository | None:

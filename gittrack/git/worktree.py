@@ -26,9 +26,11 @@ from gittrack.git.objects import (
     GITLINK_MODE,
     LINK_MODE,
     TREE_MODE,
+    ObjectFormat,
     ObjectId,
     ObjectSet,
     TreeEntry,
+    has_id,
     hash_object,
 )
 from gittrack.git.refs import read_head
@@ -83,8 +85,8 @@ def read_code_state(repository: Repository) -> CodeState:
     if top is None or status is None:
         head, branch = read_head(repository)
         tree = _find_head_tree(repository, head) if head and top else None
-        return CodeState(head, branch, remote_url, False, tree, ObjectSet(), ())
-    snapshot = _Snapshot(os.fsencode(top))
+        return CodeState(head, branch, remote_url, False, tree, ObjectSet(repository.object_format), ())
+    snapshot = _Snapshot(os.fsencode(top), repository.object_format)
     tree, is_dirty = _take(repository, snapshot, status)
     is_dirty = is_dirty or _has_dirty_submodule(top)
     named = sorted(snapshot.left_out)[:_LEFT_OUT_NAMED_MAX]
@@ -95,7 +97,7 @@ def read_code_state(repository: Repository) -> CodeState:
 def read_script_state(path: str) -> CodeState:
     """A script outside of any repository as the only code; ``tree`` is None where it can't be taken."""
     real = os.path.realpath(path)
-    snapshot = _Snapshot(os.fsencode(os.path.dirname(real)))
+    snapshot = _Snapshot(os.fsencode(os.path.dirname(real)), "sha1")
     if not is_likely_secret(real):
         snapshot.add_untracked([os.fsencode(os.path.basename(real))])
     tree = _apply(None, None, snapshot.edits, snapshot.objects)
@@ -105,8 +107,6 @@ def read_script_state(path: str) -> CodeState:
 
 def _take(repository: Repository, snapshot: _Snapshot, status: Status) -> tuple[ObjectId | None, bool]:
     """Fill the snapshot; returns the tree, and whether HEAD does not give this code."""
-    if status.head and len(status.head) != 40:
-        return None, bool(status.changes)  # SHA-256: named, not recorded
     if not status.changes and not status.untracked:
         return (_find_head_tree(repository, status.head) if status.head else None), False
     paths = [change.path for change in status.changes] + status.untracked
@@ -121,7 +121,7 @@ def _take(repository: Repository, snapshot: _Snapshot, status: Status) -> tuple[
             base = reader.read_commit_tree(status.head) if status.head else None
             tree = _apply(reader, base, snapshot.edits, snapshot.objects)
     except (NotFoundError, DamagedError):  # a partial clone, or damage: what can be named is better than nothing
-        snapshot.objects = ObjectSet()
+        snapshot.objects = ObjectSet(repository.object_format)
         snapshot.left_out = paths
         return base, True
     return tree, tree != base or bool(snapshot.left_out)
@@ -130,10 +130,10 @@ def _take(repository: Repository, snapshot: _Snapshot, status: Status) -> tuple[
 class _Snapshot:
     """The edits that lead from HEAD's tree to the files on disk; grows file by file."""
 
-    def __init__(self, top: bytes) -> None:
+    def __init__(self, top: bytes, object_format: ObjectFormat) -> None:
         self.top = top
         self.edits: _Edits = {}
-        self.objects = ObjectSet()
+        self.objects = ObjectSet(object_format)
         self.left_out: list[bytes] = []
         self.known: Collection[ObjectId] = ()  # blobs that HEAD has
         self.encrypted: Collection[bytes] = ()  # paths that git stores encrypted
@@ -181,7 +181,7 @@ class _Snapshot:
         mode = _disk_mode(info)
         if mode != LINK_MODE and change.mode in (FILE_MODE, EXECUTABLE_MODE):
             mode = change.mode  # git knows whether this disk's executable bit means anything
-        object_id = hash_object(BLOB, data)
+        object_id = hash_object(BLOB, data, self.objects.object_format)
         if object_id not in self.known:
             self._changed_bytes += len(data)
             self.objects.add_blob(data)
@@ -289,7 +289,7 @@ def _is_lfs_content(path: bytes, info: os.stat_result, head_id: ObjectId) -> boo
     except OSError:
         return False
     pointer = f"version https://git-lfs.github.com/spec/v1\noid sha256:{digest}\nsize {info.st_size}\n"
-    return hash_object(BLOB, pointer.encode()) == head_id
+    return has_id(head_id, BLOB, pointer.encode())
 
 
 def _read_submodule_head(top: bytes, path: bytes) -> ObjectId | None:

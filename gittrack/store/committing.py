@@ -40,6 +40,10 @@ class Branches:
         self._repository = repository
         self._lock = lock
 
+    def new_objects(self) -> ObjectSet:
+        """An empty set for what is to be committed here."""
+        return ObjectSet(self._repository.object_format)
+
     def commit(self, objects: ObjectSet, draft: Draft) -> ObjectId:
         """Put a draft on top of its branch; durable on return.
 
@@ -84,7 +88,7 @@ def open_branches(repository: Repository) -> Iterator[Branches]:
     Raises:
         RepositoryError: the format is not written. BusyError, OSError: as `write_lock`.
     """
-    repository.require_writable_format()
+    repository.require_known_format()
     with write_lock(repository) as lock:
         yield Branches(repository, lock)
     fold_packs_in_background(repository)

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from gittrack.errors import DamagedError, InvalidValueError, NotFoundError, RunStateError
-from gittrack.git.objects import FILE_MODE, ObjectSet
+from gittrack.git.objects import FILE_MODE
 from gittrack.git.reading import read_blobs
 from gittrack.git.repository import Repository
 from gittrack.schema.codec import EXPERIMENT_FILE, encode_experiment, parse_experiment
@@ -130,7 +130,7 @@ def rename_experiment(repository: Repository, experiment: str, new_name: str) ->
 
 
 def _commit(branches: Branches, record: ExperimentRecord, what: str) -> None:
-    objects = ObjectSet()
+    objects = branches.new_objects()
     tree = objects.add_files(
         {
             SCHEMA_FILE: (FILE_MODE, objects.add_blob(statement())),

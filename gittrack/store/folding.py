@@ -93,7 +93,7 @@ class _Folding:
         self._spill = os.path.join(live.folder, f"spill-{os.getpid()}")  # goes with it if we are killed
         self._placed: list[tuple[str, Content]] = []
         self._is_recovery = False
-        self.objects = ObjectSet()
+        self.objects = ObjectSet(repository.object_format)
         self.taken: dict[str, int] = {}
         for revision in revisions:
             self.taken.update(revision.journal)
@@ -212,7 +212,7 @@ class _Folding:
     def _put_code(self, reader: ObjectReader, tree: str | None, files: Files) -> None:
         if tree is None:
             return
-        code = self._live.read_code()
+        code = self._live.read_code(self.objects.object_format)
         code_tree = ObjectId(tree)
         # the commit that the tree belonged to may have been pruned since: then the run goes without
         if code_tree in code or code_tree in reader:

@@ -23,7 +23,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from gittrack.errors import BusyError
-from gittrack.git.objects import ObjectSet
+from gittrack.git.objects import ObjectFormat, ObjectSet
 from gittrack.git.repository import Repository
 from gittrack.schema.names import RunId, is_run_id
 from gittrack.store.journal import is_open_here
@@ -86,9 +86,9 @@ class LiveRun:
                 file.write(_OBJECT_HEAD.pack(kind, len(packed)) + packed)
         os.replace(path + ".tmp", path)
 
-    def read_code(self) -> ObjectSet:
-        """The kept objects; those after a torn one are left out."""
-        objects = ObjectSet()
+    def read_code(self, object_format: ObjectFormat) -> ObjectSet:
+        """The kept objects, for a repository of a format; those after a torn one are left out."""
+        objects = ObjectSet(object_format)
         try:
             with open(os.path.join(self.folder, "code.objects"), "rb") as file:
                 while len(head := file.read(_OBJECT_HEAD.size)) == _OBJECT_HEAD.size:

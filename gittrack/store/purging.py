@@ -65,7 +65,7 @@ def purge(repository: Repository, run_id: str) -> Rewrite:
         plan = plan_purge(repository, run_id)
         for ref in plan.branches:
             tip = list_branches(repository)[ref]
-            objects = ObjectSet()
+            objects = branches.new_objects()
             new = _rebuild(repository, tip, plan.run_id, objects)
             if not branches.replace(ref, new, tip, objects):
                 raise BusyError(f"{ref} was moved meanwhile", "try again")

@@ -17,7 +17,7 @@ from gittrack.errors import (
     NotFoundError,
     RunStateError,
 )
-from gittrack.git.objects import TREE_MODE, Commit, ObjectSet
+from gittrack.git.objects import TREE_MODE, Commit
 from gittrack.git.reading import ObjectReader, read_blobs
 from gittrack.git.refs import heal_after_crash
 from gittrack.git.repository import Repository
@@ -210,7 +210,7 @@ class Store:
                 before = tree.read_record()
                 entries = reader.read_tree(base.commit.tree)
             changed = replace(change(before), revision=base.revision + 1)
-            objects = ObjectSet()
+            objects = branches.new_objects()
             files = {
                 entry.name.decode(): (entry.mode if not entry.is_tree else TREE_MODE, entry.id)
                 for entry in entries

@@ -14,7 +14,7 @@ from enum import Enum
 from typing import Any
 
 from gittrack.errors import GittrackError, InvalidValueError, ParamConflictError, RunStateError
-from gittrack.git.carrying import copy_tree
+from gittrack.git.carrying import carry_tree
 from gittrack.git.objects import LINK_MODE, ObjectId
 from gittrack.git.repository import Repository
 from gittrack.schema.names import RunId, check_artifact_path, check_key, clean_text
@@ -188,13 +188,14 @@ class RunSession:
         code = provenance.code
         if code is None or code.tree is None:
             return None
-        objects, target = code.objects.copy(), self.store.repository
-        source = provenance.repository
-        if source is not None and source.common_dir != target.common_dir:
-            copy_tree(source, code.tree, objects, target, find_newest_code(target, self.record.experiment))
+        source, target = provenance.repository, self.store.repository
+        tree, objects = code.tree, code.objects
+        if (source or target).common_dir != target.common_dir or objects.object_format != target.object_format:
+            known = find_newest_code(target, self.record.experiment)
+            tree, objects = carry_tree(source, tree, objects, target, known)
         if len(objects):
             self.live.write_code(objects)
-        return code.tree
+        return tree
 
     # -- ending ------------------------------------------------------------------------------------------
 

@@ -123,7 +123,7 @@ def set_experiment(experiment_name: str | None = None, experiment_id: str | None
     if (experiment_name is None) == (experiment_id is None):
         raise InvalidValueError("give either experiment_name or experiment_id")
     store = open_store()
-    store.repository.require_writable_format()
+    store.repository.require_known_format()
     if experiment_id is not None:
         found = experiments.get_experiment(store.repository, experiment_id)
     else:

@@ -32,7 +32,7 @@ def new_record(
         InvalidValueError: a name or tag is not taken. NotFoundError: no such experiment.
         RepositoryError: the repository's storage format is not written.
     """
-    store.repository.require_writable_format()
+    store.repository.require_known_format()
     experiment = settings.current_experiment(store, experiment_id)
     name = run_name or (tags or {}).get("mlflow.runName") or random_name()
     for key, value in (tags or {}).items():

@@ -105,7 +105,7 @@ class _Stream:
 
     def write(self, runs: Iterator[tuple[RunRecord, dict[str, bytes]]]) -> None:
         for run, histories in runs:
-            objects = ObjectSet()
+            objects = ObjectSet("sha1")
             files = record_files(run, objects)
             for key, csv in histories.items():
                 files[metric_path(key)] = (FILE_MODE, objects.add_blob(csv))

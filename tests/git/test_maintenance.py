@@ -40,7 +40,7 @@ def add_packs(repository: Repository, count: int) -> list[ObjectId]:
     """Commits on top of each other, each a pack of its own."""
     made: list[ObjectId] = []
     for number in range(count):
-        objects = ObjectSet()
+        objects = ObjectSet("sha1")
         objects.add_blob(str(number).encode())
         made.append(objects.add_commit(objects.add_files({}), made[-1:], ADA, ADA, f"{number}\n"))
         with write_pack(repository, objects):
@@ -82,7 +82,7 @@ def test_a_reader_that_is_open_meanwhile_goes_on(repository: Repository) -> None
 def test_kept_packs_are_neither_folded_nor_counted(repository: Repository) -> None:
     kept: list[KeptPack] = []
     for number in range(55):
-        objects = ObjectSet()
+        objects = ObjectSet("sha1")
         objects.add_blob(f"kept {number}".encode())
         kept.append(write_pack(repository, objects))
     before = packs(repository)

@@ -39,7 +39,7 @@ def test_every_packed_object_is_found_and_no_other(packed: Repository) -> None:
     listed = git(Path(packed.label), "cat-file", "--batch-all-objects", "--batch-check=%(objectname)").split()
     assert len(listed) > 300
     assert all(is_packed(packed, ObjectId(name)) for name in listed)
-    absent = [hash_object(BLOB, f"absent {number}".encode()) for number in range(300)]
+    absent = [hash_object(BLOB, f"absent {number}".encode(), "sha1") for number in range(300)]
     assert not any(is_packed(packed, name) for name in absent)
     with ObjectReader(packed) as reader:
         assert all(ObjectId(name) in reader for name in listed)
@@ -50,7 +50,7 @@ def test_an_object_of_an_alternate_is_found(packed: Repository, tmp_path: Path) 
     clone = tmp_path / "clone"
     git(tmp_path, "clone", "-q", "--shared", packed.label, str(clone))
     with ObjectReader(open_repository(str(clone))) as reader:
-        assert hash_object(BLOB, b"7\n") in reader
+        assert hash_object(BLOB, b"7\n", "sha1") in reader
 
 
 def test_a_damaged_index_denies_nothing_by_a_crash(packed: Repository) -> None:
@@ -59,4 +59,4 @@ def test_a_damaged_index_denies_nothing_by_a_crash(packed: Repository) -> None:
             path = Path(packed.objects_dir, "pack", name)
             path.chmod(0o644)
             path.write_bytes(path.read_bytes()[:700])
-    assert not is_packed(packed, hash_object(BLOB, b"7\n"))
+    assert not is_packed(packed, hash_object(BLOB, b"7\n", "sha1"))

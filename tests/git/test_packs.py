@@ -30,7 +30,7 @@ def repository(tmp_path: Path) -> Repository:
 
 def make_objects(sizes: list[int], *, seed: int = 7) -> ObjectSet:
     """Blobs of these sizes, half of what compresses and half of what does not, in a commit."""
-    source, objects = random.Random(seed), ObjectSet()
+    source, objects = random.Random(seed), ObjectSet("sha1")
     blobs = [source.randbytes(size) for size in sizes] + [b"a" * size for size in sizes]
     files = {f"{number}": (FILE_MODE, objects.add_blob(data)) for number, data in enumerate(blobs)}
     objects.add_commit(objects.add_files(files), [], ADA, ADA, "m\n")
@@ -154,5 +154,5 @@ def test_there_is_nothing_to_sweep_in_a_new_repository(repository: Repository) -
 
 
 def test_an_empty_set_does_no_harm(repository: Repository) -> None:
-    with write_pack(repository, ObjectSet()):
+    with write_pack(repository, ObjectSet("sha1")):
         git(Path(repository.git_dir), "fsck", "--strict", "--full")

@@ -49,7 +49,7 @@ def top(tmp_path: Path) -> Path:
 
 def add_history(top: Path, messages: list[str]) -> list[ObjectId]:
     """A line of commits with these messages, a second apart, in one pack; the ids from first to last."""
-    objects, made = ObjectSet(), list[ObjectId]()
+    objects, made = ObjectSet("sha1"), list[ObjectId]()
     for number, message in enumerate(messages):
         tree = objects.add_files({"n": (FILE_MODE, objects.add_blob(str(number).encode()))})
         author = Signature("Ada é", "ada@example.org", 1_000_000_000)
@@ -112,7 +112,7 @@ def test_commits_of_other_programs_are_read_alike(top: Path, monkeypatch: pytest
 
 
 def test_histories_that_part_and_join_are_walked_by_date(top: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    objects, rng, made = ObjectSet(), random.Random(5), list[ObjectId]()
+    objects, rng, made = ObjectSet("sha1"), random.Random(5), list[ObjectId]()
     tree = objects.add_files({})
     for number in range(60):
         parents = rng.sample(made[-6:], min(len(made), rng.choice([0, 1, 1, 1, 2])))
@@ -214,7 +214,7 @@ SPECS = [
 
 @pytest.fixture
 def specs(top: Path) -> list[str]:
-    objects = ObjectSet()
+    objects = ObjectSet("sha1")
     blob = objects.add_blob(b"content\n")
     paths = ["n", "dir/deep/x", "sp ace blob 5", "\udcff", "é"]
     tree = objects.add_files({**dict.fromkeys(paths, (FILE_MODE, blob)), "link": (LINK_MODE, blob)})
@@ -323,7 +323,7 @@ def test_a_path_is_found_below_a_tree(top: Path, specs: list[str]) -> None:
 
 
 def test_folders_without_end_are_damage(top: Path) -> None:
-    objects = ObjectSet()
+    objects = ObjectSet("sha1")
     tree = objects.add_files({"/".join("a" * 200): (FILE_MODE, objects.add_blob(b""))})
     with write_pack(find(top), objects), ObjectReader(find(top)) as reader:
         walk = reader.walk_tree(tree)
@@ -341,7 +341,7 @@ def flips(data: bytes, count: int) -> Iterator[bytes]:
 @pytest.mark.parametrize("place", ["loose", "pack", "idx"])
 def test_a_flipped_bit_is_told_or_does_no_harm(top: Path, place: str) -> None:
     data = b"the content of a blob, long enough to be compressed compressed compressed\n" * 20
-    objects = ObjectSet()
+    objects = ObjectSet("sha1")
     blob = objects.add_blob(data)
     tree = objects.add_files({"x": (FILE_MODE, blob)})
     if place == "loose":
@@ -396,7 +396,7 @@ def test_a_damaged_blob_counts_as_not_there_and_the_others_are_read(
 
 
 def test_a_truncated_pack_is_told(top: Path) -> None:
-    objects = ObjectSet()
+    objects = ObjectSet("sha1")
     blob = objects.add_blob(random.Random(1).randbytes(10_000))
     with write_pack(find(top), objects):
         pass

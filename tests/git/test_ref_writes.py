@@ -201,7 +201,7 @@ def die_with_lock(top: Path, ref: str, new: str, content: str | None) -> None:
         f"""
         holder = write_lock(open_repository('.'))
         lock = holder.__enter__()
-        lock._note({ref!r}, {new!r})
+        lock._lock.note({ref!r}, {new!r})
         if {content!r} is not None:
             os.makedirs(os.path.dirname({path!r}), exist_ok=True)
             with open({path!r}, 'x') as file:
@@ -291,7 +291,7 @@ def test_an_error_that_left_a_lock_is_healed_by_the_next_writer(top: Path, ids: 
 
     def fail() -> None:
         with write_lock(find(top)) as lock:
-            lock._note(REF, ids[0])
+            lock._lock.note(REF, ids[0])
             path.parent.mkdir(parents=True)
             path.write_text(ids[0][:7])
             raise OSError("the disk is full")
@@ -379,7 +379,7 @@ def _count_up(path: str, number: int) -> None:
     for count in range(20):
         with write_lock(repository) as lock:
             tip = read_ref(repository, REF)
-            objects = ObjectSet()
+            objects = ObjectSet("sha1")
             tree = objects.add_files({})
             commit = objects.add_commit(tree, [tip] if tip else [], ada, ada, f"{number} {count}\n")
             with write_pack(repository, objects):

@@ -17,6 +17,7 @@ from .making import (
     IDENTITY,
     config_value,
     contents,
+    find,
     git,
     head,
     head_tree,
@@ -114,7 +115,7 @@ def test_a_damaged_index_gives_the_tree_of_HEAD(tmp_path: Path) -> None:
     assert state_of(top).tree == head_tree(top)
 
 
-def test_a_sha256_repository_is_named_but_has_no_tree(tmp_path: Path) -> None:
+def test_the_code_of_a_sha256_repository_is_taken_too(tmp_path: Path) -> None:
     top = tmp_path / "r"
     top.mkdir()
     git(top, "init", "-q", "--object-format=sha256")
@@ -123,7 +124,8 @@ def test_a_sha256_repository_is_named_but_has_no_tree(tmp_path: Path) -> None:
     git(top, "commit", "-q", "-m", "x")
     write(top, {"a.py": "2\n"})
     state = state_of(top)
-    assert (state.head, state.dirty, state.tree) == (head(top), True, None)
+    assert (state.head, state.dirty) == (head(top), True)
+    assert record(find(top), state.tree, state.objects) == {b"a.py": ("100644", b"2\n")}
 
 
 # ---- tracked files

@@ -45,7 +45,7 @@ def test_git_holds_the_branches_of_all_names_at_once(repo: Repo) -> None:
 
 
 def test_git_finds_nothing_wrong_with_a_run_of_odd_names_and_checks_it_out(repo: Repo) -> None:
-    objects = ObjectSet()
+    objects = ObjectSet("sha1")
     files = {name: (FILE_MODE, objects.add_blob(data)) for name, data in encode_run(make_run()).items()}
     files |= {metric_path(key): (FILE_MODE, objects.add_blob(key.encode())) for key in KEYS}
     commit = objects.add_commit(objects.add_files(files), [], ADA, ADA, "run\n")
@@ -58,7 +58,7 @@ def test_git_finds_nothing_wrong_with_a_run_of_odd_names_and_checks_it_out(repo:
 
 
 def test_git_reads_our_trailers_and_no_forged_ones(repo: Repo) -> None:
-    objects, parent, expected = ObjectSet(), list[ObjectId](), list[str]()
+    objects, parent, expected = ObjectSet("sha1"), list[ObjectId](), list[str]()
     for number, text in enumerate(FORGERIES, 1):
         name = check_name("run", text if text.strip() else "x")
         run = make_run(name=name, revision=number, metrics={text: make_summary(0.5)}, note=text)

@@ -306,15 +306,15 @@ def test_a_child_forked_meanwhile_does_not_keep_the_lock(live: LiveRun) -> None:
 
 
 def test_code_comes_back_up_to_where_it_is_torn(live: LiveRun) -> None:
-    objects = ObjectSet()
+    objects = ObjectSet("sha1")
     ids = [objects.add(BLOB, bytes([number]) * 100) for number in range(5)]
     live.write_code(objects)
-    assert [found for found, _, _ in live.read_code()] == ids
+    assert [found for found, _, _ in live.read_code("sha1")] == ids
     path = Path(live.folder, "code.objects")
     path.write_bytes(path.read_bytes()[:-3])
-    assert [found for found, _, _ in live.read_code()] == ids[:-1]
+    assert [found for found, _, _ in live.read_code("sha1")] == ids[:-1]
     path.unlink()
-    assert len(live.read_code()) == 0
+    assert len(live.read_code("sha1")) == 0
 
 
 def test_a_signal_is_noted(live: LiveRun) -> None:

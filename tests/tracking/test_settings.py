@@ -141,19 +141,23 @@ def test_sync_mode_reaches_every_journal(repo: Repo, monkeypatch: pytest.MonkeyP
     client.set_terminated(made.info.run_id)
 
 
-def test_what_git_writes_with_other_formats_is_refused_in_one_line(tmp_path: Path) -> None:
-    sha256 = make_repo(tmp_path / "sha256", "--object-format=sha256")
-    reftable = make_repo(tmp_path / "reftable")
-    config = (reftable.path / ".git/config").read_text()
-    (reftable.path / ".git/config").write_text(
-        config.replace("repositoryformatversion = 0", "repositoryformatversion = 1")
-        + "[extensions]\n\trefStorage = reftable\n"
-    )
-    for made, name in ((sha256, "SHA-256"), (reftable, "reftable")):
-        gittrack.set_tracking_uri(made.path)
-        for call in (gittrack.start_run, lambda: gittrack.set_experiment("x"), lambda: gittrack.log({"a": 1.0})):
-            with pytest.raises(RepositoryError, match=name) as raised:
-                call()
-            assert "\n" not in raised.value.message
-        assert gittrack.active_run() is None
-        assert not (made.path / ".git/gittrack/live").exists()
+@pytest.mark.parametrize(
+    "told",
+    [
+        "extensions.future true",
+        "extensions.objectFormat sha3",
+        "extensions.refStorage paper",
+        "core.repositoryFormatVersion 2",
+    ],
+)
+def test_a_storage_format_that_is_not_known_is_refused_in_one_line(tmp_path: Path, told: str) -> None:
+    made = make_repo(tmp_path / "newer")
+    made.git("config", "core.repositoryFormatVersion", "1")
+    made.git("config", *told.split())
+    gittrack.set_tracking_uri(made.path)
+    for call in (gittrack.start_run, lambda: gittrack.set_experiment("x"), lambda: gittrack.log({"a": 1.0})):
+        with pytest.raises(RepositoryError, match="storage format") as raised:
+            call()
+        assert "\n" not in raised.value.message
+    assert gittrack.active_run() is None
+    assert not (made.path / ".git/gittrack/live").exists()
