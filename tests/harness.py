@@ -143,6 +143,7 @@ def clean_world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Non
 
 def reset_tracking() -> None:
     """End what a test left open, and forget what it chose."""
+    from gittrack.store import committing
     from gittrack.tracking import current, settings, signals
     from gittrack.tracking.opened import opened_runs
 
@@ -153,6 +154,7 @@ def reset_tracking() -> None:
     current._State.main_runs, current._State.in_threads, current._State.last = current._stack.runs, [], None
     current._State.adopted.clear()
     current._State.recovered.clear()
+    committing._warned.clear()
     current._State.system_metrics, current._State.interval_s, current._State.samples = False, 10.0, 1
     current._append = current._append_to_current
     settings._Chosen.uri = settings._Chosen.experiment = settings._Chosen.default = None

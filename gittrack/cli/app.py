@@ -7,6 +7,7 @@ Exit codes: 0 done, 1 it could not be done, 2 the command was typed wrong, 3 a d
 from __future__ import annotations
 
 import gc
+import io
 import logging
 import os
 import sys
@@ -58,6 +59,9 @@ def options(
 def run() -> None:
     """Run the command line; never returns."""
     gc.set_threshold(100_000)  # a command's objects live to its end: looking for garbage costs a tenth of `ls`
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a terminal in latin-1, say, is no reason not to print a name
+            stream.reconfigure(errors="backslashreplace")
     logging.basicConfig(format="%(message)s", level=logging.WARNING, stream=sys.stderr)
     sys.exit(_guarded())
 

@@ -58,7 +58,10 @@ def note(text: str) -> None:
 
 def print_json(value: Any) -> None:
     """Print a value as JSON: NaN and infinities as the texts "NaN", "Infinity", "-Infinity", which JSON lacks."""
-    show(json.dumps(_json_ready(value), ensure_ascii=False, indent=2, allow_nan=False) + "\n", page=False)
+    is_ascii = (
+        not (sys.stdout.encoding or "").lower().startswith("utf")
+    )  # what it cannot hold stands as \\u escapes
+    show(json.dumps(_json_ready(value), ensure_ascii=is_ascii, indent=2, allow_nan=False) + "\n", page=False)
 
 
 def print_table(columns: Sequence[str], rows: Sequence[Sequence[Any]], empty: str = "") -> None:

@@ -24,7 +24,7 @@ from gittrack.git.repository import Repository
 from gittrack.git.write_lock import WAIT_S, HeldLock, RefLockedError, has_crashed, hold_lock
 
 _REF_WAIT_S = 5.0
-_LOCK_BYTES_MAX = 64
+_LOCK_BYTES_MAX, _HEAD_BYTES_MAX = 64, 4096
 _log = logging.getLogger("gittrack")
 
 
@@ -127,6 +127,15 @@ def read_ref(repository: Repository, name: str) -> ObjectId | None:
 def read_head(repository: Repository) -> tuple[ObjectId | None, str | None]:
     """The commit that HEAD names, and the branch's short name; None for what there is not."""
     return _refs_of(repository).read_head()
+
+
+def is_checked_out(repository: Repository, name: str) -> bool:
+    """Whether the work tree's HEAD is a branch, by full name; refs in tables are not asked."""
+    try:
+        with open(os.path.join(repository.git_dir, "HEAD"), "rb", buffering=0) as file:
+            return file.read(_HEAD_BYTES_MAX).strip() == b"ref: " + os.fsencode(name)
+    except OSError:
+        return False
 
 
 def _refs_of(repository: Repository, lock: HeldLock | None = None) -> RefFiles | RefTables:

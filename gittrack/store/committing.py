@@ -6,6 +6,7 @@ so that of two editors neither undoes the other.
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,11 +16,13 @@ from gittrack.errors import BusyError
 from gittrack.git.maintenance import fold_packs_in_background
 from gittrack.git.objects import ObjectId, ObjectSet
 from gittrack.git.packs import write_pack
-from gittrack.git.refs import WriteLock, list_refs, read_ref, write_lock
+from gittrack.git.refs import WriteLock, is_checked_out, list_refs, read_ref, write_lock
 from gittrack.git.repository import Repository
 from gittrack.schema.names import HEADS, REMOTES, experiment_of_ref, experiment_ref
 from gittrack.store.identity import read_signature
 
+_log = logging.getLogger("gittrack")
+_warned: set[str] = set()
 _TRIES = 50  # other programs may move the branch; our own writers wait for the lock
 
 
@@ -60,6 +63,7 @@ class Branches:
             commit = writing.add_commit(draft.tree, [parent] if parent else [], author, committer, draft.message)
             with write_pack(self._repository, writing):
                 if self._lock.move_ref(ref, commit, tip):
+                    _warn_if_checked_out(self._repository, ref)
                     return commit
         raise BusyError(f"another program keeps moving {ref}", "try again when it is done")
 
@@ -79,6 +83,16 @@ class Branches:
             if ref.endswith(f"/gittrack/{wanted}") and experiment_of_ref(ref) is not None:
                 return tip
         return None
+
+
+def _warn_if_checked_out(repository: Repository, ref: str) -> None:
+    if ref not in _warned and is_checked_out(repository, ref):
+        _warned.add(ref)
+        _log.warning(
+            "gittrack: %s is checked out in %s: git status shows new runs as changes; leave it: git switch -",
+            ref.removeprefix("refs/heads/"),
+            repository.label,
+        )
 
 
 @contextmanager

@@ -162,3 +162,11 @@ def test_completion_scripts_are_there(shell: Shell) -> None:
 def test_columns_keep_the_case_of_their_keys(shell: Shell, make_run: Callable[..., str]) -> None:
     make_run(metrics="Loss=1 loss=2", params="C=1 c=2")
     assert shell.gittrack("ls").splitlines()[0].split("\t")[3:7] == ["Loss", "loss", "C", "c"]
+
+
+def test_what_the_terminal_cannot_show_is_escaped(shell: Shell, make_run: Callable[..., str]) -> None:
+    make_run("première ✓")
+    for encoding, shown in (("ascii", "premi\\xe8re \\u2713"), ("utf-8", "première ✓")):
+        shell.extra = {"PYTHONIOENCODING": encoding}
+        assert json.loads(shell.gittrack("ls", "--json"))[0]["name"] == "première ✓"
+        assert shown in shell.gittrack("ls")

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+import gittrack
 from gittrack.errors import AmbiguousError, DamagedError, NotFoundError, RunStateError
 from gittrack.schema.names import RunId
 from gittrack.store import experiments
@@ -233,3 +234,14 @@ def test_a_store_of_an_empty_bare_repository_is_empty(tmp_path: Path) -> None:
     bare.git("clone", "--quiet", "--bare", str(bare.path), str(tmp_path / "bare.git"))
     store: Store = Repo(tmp_path / "bare.git").store
     assert store.list_runs().runs == []
+
+
+def test_a_run_on_the_branch_that_is_checked_out_is_kept_and_told_once(
+    repo: Repo, caplog: pytest.LogCaptureFixture
+) -> None:
+    repo.git("checkout", "--quiet", "-b", "gittrack/Default")
+    for _ in range(2):
+        with gittrack.start_run():
+            pass
+    assert len(repo.store.list_runs().runs) == 2
+    assert caplog.text.count("gittrack/Default is checked out") == 1
