@@ -235,7 +235,7 @@ def _begin(
 
     from gittrack.tracking import provenance, session, settings
     from gittrack.tracking.active import ActiveRun
-    from gittrack.tracking.starting import new_record, read_provenance_or_warn
+    from gittrack.tracking.starting import new_record, read_provenance
 
     given = parse_pairs(tags or [])
     store = settings.open_store()
@@ -243,12 +243,15 @@ def _begin(
     if experiment:
         settings.set_experiment(experiment)
     record = replace(new_record(store, None, name or None), note=note or "")
-    made = read_provenance_or_warn()
+    with read_provenance() as reading:
+        made = reading.finish_or_warn()
     if made is not None:
         words = command or ["gittrack", *sys.argv[1:]]
         source = replace(made.source, command=provenance.format_command(words), name=_script_of(command))
         made = replace(made, source=source)
-    run = ActiveRun(session.begin(store, record, made, shared=shared))
+    begun = session.begin(store, record, shared=shared)
+    begun.log_provenance(made)
+    run = ActiveRun(begun)
     if given:
         run.set_tags(given)
     return run

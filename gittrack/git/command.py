@@ -84,39 +84,61 @@ def run_git(
     return done.stdout
 
 
+class Question:
+    """A git command that was started; its answer is read later, and it is gone at the end of the ``with``.
+
+    1.1 ms cheaper than `subprocess.run` with a timeout, which sleeps between its looks at the process. What it
+    complains of is dropped.
+
+    Raises:
+        OSError: it does not start.
+    """
+
+    def __init__(
+        self, argv: Sequence[str], cwd: str, extra: Mapping[str, str] | None = None, *, stdin: bytes = b""
+    ) -> None:
+        self._argv = argv
+        with tempfile.TemporaryFile() if stdin else open(os.devnull, "rb") as source:
+            if stdin:
+                source.write(stdin)
+                source.seek(0)
+            self._process = subprocess.Popen(
+                argv,
+                stdin=source,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+                cwd=cwd,
+                env=git_environment(extra),
+                close_fds=False,  # Python's own are not inherited
+                bufsize=0,
+            )
+
+    def __enter__(self) -> Question:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        if self._process.returncode is None:
+            self._process.kill()
+        self._process.__exit__(None, None, None)
+
+    def read_answer(self) -> bytes:
+        """What it prints, once it has ended.
+
+        Raises:
+            CommandError: git exited with another code than 0. OSError: it did not end in 30 s.
+        """
+        output = _read_to_end(self._process)
+        if self._process.wait():
+            raise CommandError(_shown(self._argv), self._process.returncode, "")
+        return output
+
+
 def read_output(
     argv: Sequence[str], cwd: str, extra: Mapping[str, str] | None = None, *, stdin: bytes = b""
 ) -> bytes:
-    """What a git command prints; what it complains of is dropped.
-
-    1.1 ms cheaper than `subprocess.run` with a timeout, which sleeps between its looks at the process.
-
-    Raises:
-        CommandError: git exited with another code than 0. OSError: it did not start, or not end in 30 s.
-    """
-    with tempfile.TemporaryFile() if stdin else open(os.devnull, "rb") as source:
-        if stdin:
-            source.write(stdin)
-            source.seek(0)
-        process = subprocess.Popen(
-            argv,
-            stdin=source,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            cwd=cwd,
-            env=git_environment(extra),
-            close_fds=False,  # Python's own are not inherited
-            bufsize=0,
-        )
-    with process:
-        try:
-            output = _read_to_end(process)
-        except BaseException:
-            process.kill()
-            raise
-    if process.returncode:
-        raise CommandError(_shown(argv), process.returncode, "")
-    return output
+    """What a git command prints; raises as `Question`."""
+    with Question(argv, cwd, extra, stdin=stdin) as question:
+        return question.read_answer()
 
 
 def _read_to_end(process: subprocess.Popen[bytes]) -> bytes:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from gittrack.errors import CommandError
-from gittrack.git.command import find_git, git_argv, read_output
+from gittrack.git.command import Question, find_git, git_argv
 from gittrack.git.filters import find_filters, switch_off
 from gittrack.git.objects import ObjectId
 from gittrack.git.repository import Repository
@@ -37,19 +37,45 @@ class Status:
     filters: list[str] = field(default_factory=list)  # that were switched off for it
 
 
+class StatusQuestion:
+    """``git status`` of a work tree, started and not waited for; it is gone at the end of the ``with``."""
+
+    def __init__(self, repository: Repository, top: str) -> None:
+        self._filters: list[str] = []
+        self._question: Question | None = None
+        if not find_git():
+            return
+        argv = git_argv(repository.git_dir, f"--work-tree={top}", "status", "--porcelain=v2", "-z", "--branch")
+        argv += ["--no-ahead-behind", "--untracked-files=all", "--no-renames", "--ignore-submodules=dirty"]
+        try:
+            self._filters = find_filters(repository, top)
+            self._question = Question(argv, top, switch_off(self._filters))
+        except (OSError, CommandError):
+            pass
+
+    def __enter__(self) -> StatusQuestion:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        if self._question is not None:
+            self._question.__exit__()
+
+    def read_answer(self) -> Status | None:
+        """What git says of the work tree; None where there is no git, or it fails."""
+        if self._question is None:
+            return None
+        try:
+            status = _parse_status(self._question.read_answer())
+        except (OSError, CommandError, ValueError):
+            return None
+        status.filters = self._filters
+        return status
+
+
 def read_status(repository: Repository, top: str) -> Status | None:
-    """What git says of the work tree; None where there is no git, or it fails."""
-    if not find_git():
-        return None
-    argv = git_argv(repository.git_dir, f"--work-tree={top}", "status", "--porcelain=v2", "-z", "--branch")
-    argv += ["--no-ahead-behind", "--untracked-files=all", "--no-renames", "--ignore-submodules=dirty"]
-    try:
-        filters = find_filters(repository, top)
-        status = _parse_status(read_output(argv, top, switch_off(filters)))
-    except (OSError, CommandError, ValueError):
-        return None
-    status.filters = filters
-    return status
+    """What git says of a work tree; None where there is no git, or it fails."""
+    with StatusQuestion(repository, top) as question:
+        return question.read_answer()
 
 
 def _parse_status(output: bytes) -> Status:

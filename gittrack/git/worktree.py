@@ -36,7 +36,7 @@ from gittrack.git.objects import (
 from gittrack.git.refs import read_head
 from gittrack.git.repository import Repository, discover_repository
 from gittrack.git.source_files import has_private_key, is_likely_secret, is_unfit, keep_source
-from gittrack.git.status import Change, Status, read_status
+from gittrack.git.status import Change, Status, StatusQuestion, read_status
 
 _UNTRACKED_BYTES_MAX, _UNTRACKED_BYTES_MAX_ALL, _UNTRACKED_FILES_MAX = 512 << 10, 16 << 20, 1000
 _CHANGED_BYTES_MAX, _CHANGED_BYTES_MAX_ALL = 16 << 20, 256 << 20
@@ -74,24 +74,44 @@ class CodeState:
 _Edits = dict[bytes, "tuple[int, ObjectId] | _Edits | None"]
 
 
-def read_code_state(repository: Repository) -> CodeState:
-    """The code of a repository's work tree as it stands now; index, HEAD and files stay untouched.
+class CodeReading:
+    """The code of a repository's work tree, being read: git looks at it while the caller does other things."""
 
-    A file that cannot be read, or that git could not hold, keeps HEAD's entry.
-    """
-    top = repository.work_tree
-    status = read_status(repository, top) if top else None
-    remote_url = find_remote_url(parse_settings(repository.read_config()))
-    if top is None or status is None:
-        head, branch = read_head(repository)
-        tree = _find_head_tree(repository, head) if head and top else None
-        return CodeState(head, branch, remote_url, False, tree, ObjectSet(repository.object_format), ())
-    snapshot = _Snapshot(os.fsencode(top), repository.object_format)
-    tree, is_dirty = _take(repository, snapshot, status)
-    is_dirty = is_dirty or _has_dirty_submodule(top)
-    named = sorted(snapshot.left_out)[:_LEFT_OUT_NAMED_MAX]
-    left_out = tuple(path.decode("utf-8", "replace") for path in named)
-    return CodeState(status.head, status.branch, remote_url, is_dirty, tree, snapshot.objects, left_out)
+    def __init__(self, repository: Repository) -> None:
+        self._repository = repository
+        self._question = StatusQuestion(repository, repository.work_tree) if repository.work_tree else None
+
+    def __enter__(self) -> CodeReading:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        if self._question is not None:
+            self._question.__exit__()
+
+    def finish(self) -> CodeState:
+        """The code as it stands; index, HEAD and files stay untouched.
+
+        A file that cannot be read, or that git could not hold, keeps HEAD's entry.
+        """
+        repository, top = self._repository, self._repository.work_tree
+        status = self._question.read_answer() if self._question is not None else None
+        remote_url = find_remote_url(parse_settings(repository.read_config()))
+        if top is None or status is None:
+            head, branch = read_head(repository)
+            tree = _find_head_tree(repository, head) if head and top else None
+            return CodeState(head, branch, remote_url, False, tree, ObjectSet(repository.object_format), ())
+        snapshot = _Snapshot(os.fsencode(top), repository.object_format)
+        tree, is_dirty = _take(repository, snapshot, status)
+        is_dirty = is_dirty or _has_dirty_submodule(top)
+        named = sorted(snapshot.left_out)[:_LEFT_OUT_NAMED_MAX]
+        left_out = tuple(path.decode("utf-8", "replace") for path in named)
+        return CodeState(status.head, status.branch, remote_url, is_dirty, tree, snapshot.objects, left_out)
+
+
+def read_code_state(repository: Repository) -> CodeState:
+    """The code of a repository's work tree as it stands now; see `CodeReading.finish`."""
+    with CodeReading(repository) as reading:
+        return reading.finish()
 
 
 def read_script_state(path: str) -> CodeState:

@@ -128,8 +128,10 @@ class Client:
             started_at=record.started_at if start_time is None else int(session.to_timestamp(start_time)),
             parent=check_run_id(parent) if parent else None,
         )
-        made_by = starting.read_provenance_or_warn()
-        run = opened_runs.add(ActiveRun(session.begin(store, record, made_by, sync=settings.wants_sync())))
+        with starting.read_provenance() as reading:
+            begun = session.begin(store, record, sync=settings.wants_sync())
+            begun.log_provenance(reading.finish_or_warn())
+        run = opened_runs.add(ActiveRun(begun))
         if tags:
             run.set_tags({key: value for key, value in tags.items() if key not in starting.HEAD_TAGS})
         signals.watch(opened_runs.list_own)

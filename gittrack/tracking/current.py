@@ -389,11 +389,12 @@ def _begin(
     tags: Mapping[str, Any] | None,
     description: str | None,
 ) -> ActiveRun:
-    record = starting.new_record(store, experiment_id, run_name, tags)
-    record = replace(record, parent=parent, note=description or record.note)
-    run = opened_runs.add(
-        ActiveRun(session.begin(store, record, starting.read_provenance_or_warn(), sync=settings.wants_sync()))
-    )
+    with starting.read_provenance() as reading:
+        record = starting.new_record(store, experiment_id, run_name, tags)
+        record = replace(record, parent=parent, note=description or record.note)
+        begun = session.begin(store, record, sync=settings.wants_sync())
+        begun.log_provenance(reading.finish_or_warn())
+    run = opened_runs.add(ActiveRun(begun))
     if tags:
         run.set_tags({key: value for key, value in tags.items() if key not in starting.HEAD_TAGS})
     return run

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import json
+import logging
 import os
 import platform
 import re
@@ -16,13 +17,14 @@ import sys
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from gittrack.errors import RepositoryError
+from gittrack.errors import GittrackError, RepositoryError
 from gittrack.git.command import find_git
 from gittrack.git.config import strip_credentials
 from gittrack.git.repository import Repository, discover_repository
-from gittrack.git.worktree import CodeState, read_code_state, read_script_state
+from gittrack.git.worktree import CodeReading, CodeState, read_script_state
 from gittrack.schema.records import Source
 
+_log = logging.getLogger("gittrack")
 _MASK = "***"
 _JOB_VARIABLES = (
     "SLURM_JOB_ID",
@@ -71,13 +73,48 @@ class Provenance:
     repository: Repository | None = None
 
 
+class ProvenanceReading:
+    """What makes the run that starts now, being read: git looks at the code while the run is begun.
+
+    Use it with ``with``, so that no git is left where the run cannot begin.
+    """
+
+    def __init__(self, folder: str) -> None:
+        self._repository = _find_repository(folder)
+        self._kind, self._script = _find_entry()
+        self._code = CodeReading(self._repository) if self._repository else None
+
+    def __enter__(self) -> ProvenanceReading:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        if self._code is not None:
+            self._code.__exit__()
+
+    def finish(self) -> Provenance:
+        """What makes the run; the code is read afresh each time."""
+        requirements = read_requirements()
+        name = _name_entry(self._script, self._repository)
+        if self._code is not None:
+            code: CodeState | None = self._code.finish()
+        else:
+            code = read_script_state(self._script) if os.path.isfile(self._script) else None
+        source = _describe(self._kind, name, code, self._repository)
+        return Provenance(source, code, requirements, self._repository)
+
+    def finish_or_warn(self) -> Provenance | None:
+        """What makes the run; None, with a warning, where that cannot be told."""
+        try:
+            return self.finish()
+        except (GittrackError, OSError) as error:
+            _log.warning("gittrack cannot tell what made this run: %s", error)
+            return None
+
+
 def read_provenance(folder: str) -> Provenance:
     """What makes the run that starts now, in a folder; the code is read afresh at each call."""
-    repository = _find_repository(folder)
-    kind, script = _find_entry()
-    code = _read_code(repository, script)
-    name = _name_entry(script, repository)
-    return Provenance(_describe(kind, name, code, repository), code, read_requirements(), repository)
+    with ProvenanceReading(folder) as reading:
+        return reading.finish()
 
 
 def read_requirements() -> str:
@@ -140,12 +177,6 @@ def _find_repository(folder: str) -> Repository | None:
         return discover_repository(folder)
     except RepositoryError:  # a .git file that leads nowhere is no reason not to train
         return None
-
-
-def _read_code(repository: Repository | None, script: str) -> CodeState | None:
-    if repository is not None:
-        return read_code_state(repository)
-    return read_script_state(script) if os.path.isfile(script) else None
 
 
 def _find_entry() -> tuple[str, str]:

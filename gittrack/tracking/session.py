@@ -169,11 +169,13 @@ class RunSession:
         except OSError as error:
             self._lose(path, error)
 
-    def log_provenance(self, provenance: Provenance) -> None:
-        """Keep what made the run; its changed code goes into the live folder until the run is committed.
+    def log_provenance(self, provenance: Provenance | None) -> None:
+        """Keep what made the run, if it is known; changed code goes into the live folder until it is committed.
 
         Where the code lives in another repository than the runs, all of it goes along that is not there yet.
         """
+        if provenance is None:
+            return
         tree = None
         try:
             tree = self._keep_code(provenance)
@@ -271,9 +273,7 @@ class RunSession:
         _log.warning("gittrack cannot keep %s of run %s: %s", what, self.run_id, error.strerror or error)
 
 
-def begin(
-    store: Store, record: RunRecord, provenance: Provenance | None, *, sync: bool = False, shared: bool = False
-) -> RunSession:
+def begin(store: Store, record: RunRecord, *, sync: bool = False, shared: bool = False) -> RunSession:
     """Begin a new run; ``shared``: it outlives this process, and the commands after it go on with it."""
     live, failure = create_live(store.repository, record.id)
     if failure is not None:
@@ -297,8 +297,6 @@ def begin(
     session.journal.append_event("start", start)
     if record.note:
         session.journal.append_event("set", {"note": record.note})
-    if provenance is not None:
-        session.log_provenance(provenance)
     return session
 
 

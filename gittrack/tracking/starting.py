@@ -2,25 +2,21 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import platform
 import time
 from collections.abc import Mapping
 from typing import Any
 
-from gittrack.errors import GittrackError
 from gittrack.schema.names import RunId, check_key, check_name
 from gittrack.schema.records import RunRecord
 from gittrack.store.identity import login_name
 from gittrack.store.store import Store
 from gittrack.tracking import session, settings
-from gittrack.tracking.provenance import Provenance, read_provenance
+from gittrack.tracking.provenance import ProvenanceReading
 from gittrack.tracking.words import random_name
 
 HEAD_TAGS = frozenset({"mlflow.runName", "mlflow.parentRunId"})  # what the record itself says
-
-_log = logging.getLogger("gittrack")
 
 
 def new_record(
@@ -57,10 +53,12 @@ def new_run_id() -> RunId:
     return RunId(raw.hex())
 
 
-def read_provenance_or_warn() -> Provenance | None:
-    """What makes a run that begins now; None, with a warning, where that cannot be told."""
+def read_provenance() -> ProvenanceReading:
+    """What makes a run that begins now, as git begins to look at it.
+
+    A working directory that is gone holds no code.
+    """
     try:
-        return read_provenance(os.getcwd())
-    except (GittrackError, OSError) as error:
-        _log.warning("gittrack cannot tell what made this run: %s", error)
-        return None
+        return ProvenanceReading(os.getcwd())
+    except FileNotFoundError:
+        return ProvenanceReading("/")

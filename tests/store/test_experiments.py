@@ -127,7 +127,7 @@ def test_an_experiment_that_only_its_runs_tell_of_is_listed(repo: Repo) -> None:
             from gittrack.tracking.starting import new_record
             store = Store(open_repository("."))
             record = replace(new_record(store, None, None), experiment="told", experiment_id=experiment_id("told"))
-            session.begin(store, record, None).finish("FINISHED")
+            session.begin(store, record).finish("FINISHED")
             """,
             repo.path,
         )

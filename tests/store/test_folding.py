@@ -33,7 +33,7 @@ from tests.harness import Repo, copy_folder, finish_child, in_fork, read_only, r
 
 def begin(repo: Repo, **fields: Any) -> RunSession:
     store = repo.store
-    return session.begin(store, replace(new_record(store, None, None), **fields), None)
+    return session.begin(store, replace(new_record(store, None, None), **fields))
 
 
 def history(repo: Repo, run: RunSession | RunId, key: str) -> list[tuple[int, float]]:

@@ -21,7 +21,7 @@ from tests.harness import Repo, finish_child, make_repo, run_child, start_child
 
 def begin(repo: Repo, **fields: object) -> RunSession:
     store = repo.store
-    return session.begin(store, replace(new_record(store, None, None), **fields), None)  # type: ignore[arg-type]
+    return session.begin(store, replace(new_record(store, None, None), **fields))  # type: ignore[arg-type]
 
 
 def make(repo: Repo, **fields: object) -> RunId:
@@ -94,7 +94,7 @@ def test_runs_in_flight_are_listed_and_a_dead_ones_shown_as_killed(repo: Repo) -
         from gittrack.tracking import session
         from gittrack.tracking.starting import new_record
         store = Store(open_repository("."))
-        session.begin(store, new_record(store, None, "dead"), None)
+        session.begin(store, new_record(store, None, "dead"))
         os.kill(os.getpid(), 9)
         """,
         repo.path,
@@ -153,7 +153,7 @@ def test_a_run_in_flight_is_not_edited_and_one_that_died_is_committed_first(repo
         from gittrack.tracking import session
         from gittrack.tracking.starting import new_record
         store = Store(open_repository("."))
-        print(session.begin(store, new_record(store, None, None), None).run_id, flush=True)
+        print(session.begin(store, new_record(store, None, None)).run_id, flush=True)
         os.kill(os.getpid(), 9)
         """,
         repo.path,
