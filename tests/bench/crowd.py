@@ -24,7 +24,8 @@ def measure(bench: Bench) -> Iterator[Row]:
     begun = time.perf_counter()
     with _GcLoop(bench, place) as collecting, ExitStack() as stack:
         workers = [
-            stack.enter_context(our_worker("small_run.py", place, bench.environment)) for _ in range(processes)
+            stack.enter_context(our_worker("small_run.py", cwd=place, environment=bench.environment))
+            for _ in range(processes)
         ]
         for worker in workers:
             worker.begin(each)

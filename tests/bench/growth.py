@@ -20,8 +20,8 @@ def measure(bench: Bench) -> Iterator[Row]:
     few, many = bench.choose(1_000, 100), bench.choose(100_000, 1_000)
     small, large = _make(bench, few), _make(bench, many)
     with (
-        our_worker("small_run.py", small, bench.environment) as at_few,
-        our_worker("small_run.py", large, bench.environment) as at_many,
+        our_worker("small_run.py", cwd=small, environment=bench.environment) as at_few,
+        our_worker("small_run.py", cwd=large, environment=bench.environment) as at_many,
     ):
         first = {"few": Sample.of(at_few.ask(1), 1e3), "many": Sample.of(at_many.ask(1), 1e3)}
         at_few.ask(_WARM_UPS - 1)

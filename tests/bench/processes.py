@@ -127,9 +127,9 @@ class Worker:
         return f"exit {self._process.returncode}: {_end_of(self._errors.read_text(errors='replace'))}"
 
 
-def our_worker(script: str, cwd: Path, environment: Mapping[str, str]) -> Worker:
+def our_worker(script: str, *words: str, cwd: Path, environment: Mapping[str, str]) -> Worker:
     """A worker of this interpreter, which has gittrack."""
-    return Worker(sys.executable, f"ours/{script}", cwd=cwd, environment=environment)
+    return Worker(sys.executable, f"ours/{script}", *words, cwd=cwd, environment=environment)
 
 
 def _end_of(text: str) -> str:

@@ -1,6 +1,7 @@
 """Benchmarks of gittrack against its targets and its peers: one command, one table; no time is ever asserted.
 
-``python tests/bench/run.py [--quick] [--only NAME ...] [--json FILE] [--no-peers | --peers-python PATH]``
+``python tests/bench/run.py [--quick] [--only NAME ...] [--json FILE] [--plot FILE]
+[--no-peers | --peers-python PATH]``
 
 A module a benchmark, listed in `BENCHMARKS`; what runs in a process of its own stands in ``ours/`` (this
 interpreter, which has gittrack) and ``theirs/`` (an interpreter with the peers, see `peers`).
@@ -18,18 +19,20 @@ from pathlib import Path
 from typing import Any
 
 import crowd
+import curves
 import growth
 import long_run
 import scalar
 import small_run
 import startup
+from drawing import draw_curves
 from machine import OtherWork, load_average
 from peers import find_peers, list_versions
 from places import Bench, is_in_memory, make_work_folder, remove_work_folder
 from processes import ScriptError
 from table import Row, encode_row, format_table
 
-BENCHMARKS = {module.NAME: module for module in (scalar, small_run, startup, long_run, growth, crowd)}
+BENCHMARKS = {module.NAME: module for module in (scalar, small_run, startup, long_run, growth, crowd, curves)}
 _BUSY_CPUS = 0.3  # other work beyond this shows in the figures
 
 
@@ -55,6 +58,8 @@ def main() -> int:
     print(_heading(versions, options.quick))
     print(format_table(rows))
     print(_footing(rows, others))
+    if options.plot:
+        draw_curves(rows, Path(options.plot))
     if options.json:
         found = {
             "about": _about(versions, options.quick),
@@ -73,6 +78,7 @@ def _parse_options() -> argparse.Namespace:
     parser.add_argument(
         "--workdir", metavar="DIR", help="where to work, on a real disk (default: the user's cache)"
     )
+    parser.add_argument("--plot", metavar="FILE", help="draw the growth curves: .png, .svg or .pdf")
     group = parser.add_mutually_exclusive_group()
     group.add_argument("--no-peers", action="store_true", help="compare with nobody; installs nothing")
     group.add_argument(

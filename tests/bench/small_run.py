@@ -18,7 +18,9 @@ def measure(bench: Bench) -> Iterator[Row]:
     rounds = bench.choose(8, 2)
     ours, note = None, ""
     with ExitStack() as stack:
-        ours = stack.enter_context(our_worker("small_run.py", bench.make_repository("ours"), bench.environment))
+        ours = stack.enter_context(
+            our_worker("small_run.py", cwd=bench.make_repository("ours"), environment=bench.environment)
+        )
         ours.ask(_WARM_UPS)
         measures = {"ours": lambda: ours.ask(5)}
         if bench.peers_python:

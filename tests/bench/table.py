@@ -26,6 +26,7 @@ class Row:
     Args:
         unit: of both figures. peer_name: what stands beside the peer's figure.
         note: why a figure is missing, or what else there is to say; for ``--json``, and below the table.
+        curve, size: the growth curve that it is a point of, and where.
     """
 
     benchmark: str
@@ -36,6 +37,8 @@ class Row:
     peer_name: str = ""
     target: Target | None = None
     note: str = ""
+    curve: str = ""
+    size: int = 0
 
     @property
     def ratio(self) -> float | None:
@@ -79,6 +82,8 @@ def encode_row(row: Row) -> dict[str, Any]:
         "target": row.target and {"kind": row.target.kind, "limit": row.target.limit},
         "met": row.is_met,
         "note": row.note,
+        "curve": row.curve,
+        "size": row.size,
     }
 
 

@@ -12,14 +12,14 @@ from pathlib import Path
 import pytest
 
 HERE = Path(__file__).resolve().parent
-NAMES = {"scalar", "small_run", "startup", "long_run", "growth", "crowd"}
+NAMES = {"scalar", "small_run", "startup", "long_run", "growth", "crowd", "curves"}
 
 
 @pytest.mark.slow
 def test_quick_run_gives_a_row_of_finite_numbers_for_every_benchmark(tmp_path: Path) -> None:
     kept = tmp_path / "found.json"
     argv = [sys.executable, str(HERE / "run.py"), "--quick", "--no-peers"]
-    argv += ["--workdir", str(tmp_path / "work"), "--json", str(kept)]
+    argv += ["--workdir", str(tmp_path / "work"), "--json", str(kept), "--plot", str(tmp_path / "curves.png")]
     environment = {"PATH": os.environ["PATH"], "HOME": str(tmp_path), "GIT_CONFIG_NOSYSTEM": "1"}
     done = subprocess.run(argv, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
@@ -35,4 +35,5 @@ def test_quick_run_gives_a_row_of_finite_numbers_for_every_benchmark(tmp_path: P
         "runs reachable": True,
         "git fsck --strict, exit code": True,
     }
+    assert (tmp_path / "curves.png").read_bytes().startswith(b"\x89PNG")
     assert list((tmp_path / "work").iterdir()) == []
