@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.proof import HARNESSES
+
 ROOT = Path(__file__).parent.parent
 TEXT = (ROOT / "README.md").read_text(encoding="utf-8")
 
@@ -71,6 +73,12 @@ def test_the_map_is_todays() -> None:
         first = (importlib.import_module(name).__doc__ or "").splitlines()[0]
         expected = f"Floor {floor}, {name.removeprefix('gittrack.')}: {sentence}" if floor else sentence
         assert first.rstrip(".") == expected.rstrip("."), name
+
+
+def test_the_table_of_what_was_tried_has_every_promise() -> None:
+    rows = re.findall(r"^\| (.+?) \| [\d,]+ (.+?) \| \d+ \| \d+ of [\d,]+ \|$", TEXT, re.MULTILINE)
+    harnesses = [importlib.import_module(f"tests.proof.{name}") for name in HARNESSES]
+    assert rows == [(harness.PROMISE, harness.UNIT) for harness in harnesses]
 
 
 def test_every_file_that_it_names_is_there() -> None:
