@@ -17,6 +17,7 @@ from gittrack.errors import ArtifactError, ArtifactMissingError, DamagedError
 from gittrack.git.packs import fsync_folder
 from gittrack.git.repository import Repository
 from gittrack.schema.names import INLINE_BYTES_MAX
+from gittrack.store.syncing import sync_file
 
 POINTER_BYTES_MAX = 1024
 
@@ -94,26 +95,10 @@ def place_object(repository: Repository, staged: str, content: Content) -> None:
     may have left an empty one.
     """
     target = object_path(repository, content.oid)
-    try:
-        if os.stat(target).st_size == content.size_bytes:
-            return
-        os.unlink(target)
-    except FileNotFoundError:
-        pass
     _make_folders(os.path.dirname(target), repository.common_dir)
-    descriptor = os.open(staged, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        os.fchmod(descriptor, 0o644)
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-    try:
-        os.link(staged, target)
-    except FileExistsError:
-        return
-    except OSError:  # another file system, or one without hard links
-        _copy_durably(staged, target)
-    fsync_folder(os.path.dirname(target))
+    if not _is_there(target, content.size_bytes):
+        _bring(staged, target)
+    sync_file(target)  # also one that stood there: git-lfs syncs nothing, and its other bringer may be at it
 
 
 def object_path(repository: Repository, oid: str) -> str:
@@ -202,6 +187,32 @@ def _same_state(before: os.stat_result, after: os.stat_result) -> bool:
         after.st_mtime_ns,
         after.st_ino,
     )
+
+
+def _is_there(target: str, size_bytes: int) -> bool:
+    """Whether an object stands in its place; one of another size is removed."""
+    try:
+        if os.stat(target).st_size == size_bytes:
+            return True
+        os.unlink(target)
+    except FileNotFoundError:
+        pass
+    return False
+
+
+def _bring(staged: str, target: str) -> None:
+    descriptor = os.open(staged, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fchmod(descriptor, 0o644)
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+    try:
+        os.link(staged, target)
+    except FileExistsError:
+        return
+    except OSError:  # another file system, or one without hard links
+        _copy_durably(staged, target)
 
 
 def _make_folders(folder: str, top: str) -> None:

@@ -131,6 +131,20 @@ def test_an_object_of_the_wrong_size_is_replaced(repo: Repo, tmp_path: Path) -> 
     assert (tmp_path / "s" / found.oid).exists()
 
 
+def test_an_object_that_stands_there_is_synced_all_the_same(
+    repo: Repo, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """git-lfs syncs nothing: a power cut would take what a durable commit names."""
+    found = stage_chunks([b"\0data"], str(tmp_path / "s"))
+    target = Path(object_path(repo.repository, found.oid))
+    target.parent.mkdir(parents=True)
+    target.write_bytes(b"\0data")
+    synced: list[str] = []
+    monkeypatch.setattr(os, "fsync", lambda number: synced.append(os.readlink(f"/proc/self/fd/{number}")))
+    place_object(repo.repository, str(tmp_path / "s" / found.oid), found)
+    assert synced == [str(target), str(target.parent)]
+
+
 def test_an_object_from_another_file_system_is_copied(repo: Repo, tmp_path: Path) -> None:
     with mounted(tmp_path / "other", "-t", "tmpfs", "tmpfs") as other:
         found = stage_chunks([b"\0" * 5000], str(other))
