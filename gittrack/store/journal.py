@@ -11,7 +11,8 @@ last, so that a torn one is seen and the next is found again. Layout, little-end
 A shape is a tuple of metric keys, told once by an event before its first use. Times are seconds since
 the epoch. On network file systems, where a mapping is not safe, the same records go through ``write``.
 
-Against power cuts, one thread a process syncs what is new once a second; ``sync=True`` syncs each record.
+Against power cuts, one thread a process syncs what is new twice a second, so that a second is the most that
+is lost where a sync takes less than half of one; ``sync=True`` syncs each record before its call returns.
 """
 
 from __future__ import annotations
@@ -28,12 +29,13 @@ import threading
 import weakref
 import zlib
 from collections.abc import Callable, Mapping
-from time import time
+from time import monotonic, time
 from typing import Any
 
 from gittrack.errors import InvalidValueError, RunStateError
 from gittrack.schema.values import check_metrics, check_step, check_time
 from gittrack.store.mounts import may_map
+from gittrack.store.syncing import LateFiles, sync_file
 
 MAGIC, VERSION = b"GTJ1", 1
 HEADER = struct.Struct("<4sIQ")
@@ -44,8 +46,8 @@ EVENT_BYTES_MAX = 64 << 20
 
 _WINDOW_MIN, _WINDOW_MAX = 64 << 10, 4 << 20
 _BACKLOG_MAX = 256 << 20  # points kept in memory while a disk fails
-_SYNC_EVERY_S = 1.0
-_BEAT_TICKS = 30
+_SYNC_EVERY_S = 0.5
+_BEAT_TICKS = 60
 _NOWHERE = bytearray(0)  # too small for any record: sends an append the slow way
 _log = logging.getLogger("gittrack")
 
@@ -69,7 +71,7 @@ class Journal:
 
     __slots__ = (
         "__weakref__", "_backlog", "_buffer", "_closed", "_describe", "_descriptor", "_drained", "_file_end",
-        "_folder", "_last_steps", "_lock", "_mapped", "_next", "_next_steps", "_seal", "_shape_ids",
+        "_files", "_folder", "_last_steps", "_lock", "_mapped", "_next", "_next_steps", "_seal", "_shape_ids",
         "_shape_numbers", "_shapes", "_spare", "_sync_each", "_synced", "_warned", "dropped", "path", "spared_to",
         "was_removed",
     )  # fmt: skip
@@ -83,7 +85,7 @@ class Journal:
     _lock: Any
     _shape_ids: dict[tuple[str, ...], int]
     _shapes: dict[tuple[str, ...], tuple[Any, int, int, bool]]
-    _synced: tuple[int, int] | None
+    _synced: tuple[int, int, bool] | None
     path: str
 
     def __init__(
@@ -101,6 +103,7 @@ class Journal:
         self._mapped = not sync and _has_gil() and may_map(folder)
         self._closed = False
         self._warned = False
+        self._files = LateFiles()
         self._next_steps: dict[tuple[str, ...], int] = {}
         self._last_steps: dict[str, int] = {}
         self._lock = threading.RLock()
@@ -177,8 +180,22 @@ class Journal:
         """Let steps that are not given go on after those of a resumed run."""
         self._last_steps.update(last_steps)
 
+    def keep_file(self, path: str) -> None:
+        """Let a file reach the disk that a record names, or is about to: as soon as the records do.
+
+        Raises:
+            OSError: each record is synced before its call returns, and the disk failed.
+        """
+        if self._sync_each:
+            sync_file(path)
+        else:
+            self._files.add(path)
+
     def sync(self) -> None:
         """Make all that was appended durable, where there is something new.
+
+        What was new is synced once more at the next call: another thread may have claimed its place, and filled it
+        while the first sync was under way.
 
         Raises:
             OSError: the disk failed.
@@ -187,15 +204,36 @@ class Journal:
             self._write_late()
             if self._backlog:
                 self._drain()
-            mark = (self._file_end, self._next)
-            if self._descriptor is None or mark == self._synced:
+            last, mark = self._synced, (self._file_end, self._next)
+            if self._descriptor is None or last == (*mark, True):
                 return
             descriptor = os.dup(self._descriptor)  # another thread may close the stream meanwhile
         try:
             os.fdatasync(descriptor)
-            self._synced = mark
+            self._synced = (*mark, last == (*mark, False))
         finally:
             os.close(descriptor)
+
+    def sync_files(self, is_over: Callable[[], bool] = lambda: False) -> None:
+        """Make the kept files durable, until that is over.
+
+        Raises:
+            OSError: the disk failed.
+        """
+        if self._files:
+            self._files.sync(is_over)
+
+    def settle(self) -> None:
+        """Make durable what a closed stream holds; nothing to do where its run has been committed.
+
+        Raises:
+            OSError: the disk failed.
+        """
+        try:
+            self.sync_files()
+            sync_file(self.path)
+        except FileNotFoundError:
+            pass
 
     def touch(self) -> None:
         """Let other machines see that this process lives, though nothing may have been logged for long."""
@@ -234,6 +272,7 @@ class Journal:
             self._descriptor = None
         self._backlog, self._drained = [], []
         self._shapes, self._shape_ids = {}, {}
+        self._files = LateFiles()  # the parent syncs them
         self._seal = 0
 
     # -- the slow way ------------------------------------------------------------------------------------
@@ -450,6 +489,7 @@ class _Flusher:
         self._thread: threading.Thread | None = None
         self._lock = threading.RLock()  # a signal handler may end a run while its thread holds it
         self._registered = False
+        self._next_at = 0.0
 
     def watch(self, journal: Journal) -> None:
         with self._lock:
@@ -476,16 +516,32 @@ class _Flusher:
             self._thread.start()
 
     def _run(self) -> None:
+        """Sync in a fixed rhythm, which goes on where a fork has interrupted it."""
+        now = monotonic()
+        if not now < self._next_at < now + _SYNC_EVERY_S:
+            self._next_at = now + _SYNC_EVERY_S
         ticks = 0
-        while not self._wake.wait(_SYNC_EVERY_S):
+        while not self._wake.wait(max(0.0, self._next_at - monotonic())):
             ticks += 1
-            for journal in self.list_open():
+            begun = monotonic()
+            journals = self.list_open()
+            for journal in journals:
                 try:
                     journal.sync()
                     if ticks % _BEAT_TICKS == 0:
                         journal.touch()
                 except OSError as error:
                     journal._fail(error)
+            self._next_at = begun + _SYNC_EVERY_S  # not from now on: what a sync takes is not waited for again
+            self._sync_files(journals)
+
+    def _sync_files(self, journals: list[Journal]) -> None:
+        """Use the time until the next sync for files; a fork interrupts it."""
+        for journal in journals:
+            try:
+                journal.sync_files(lambda: self._wake.is_set() or monotonic() >= self._next_at)
+            except OSError as error:
+                journal._fail(error)
 
     def _pause(self) -> None:
         thread, self._thread = self._thread, None

@@ -77,14 +77,15 @@ class LiveRun:
             return _age_s(self.folder) < BIRTH_LIMIT_S
         return any(is_writer_alive(stream) for stream in streams)
 
-    def write_code(self, objects: ObjectSet) -> None:
-        """Keep the objects of the code snapshot until the run is committed."""
+    def write_code(self, objects: ObjectSet) -> str:
+        """Keep the objects of the code snapshot until the run is committed; returns the file's path."""
         path = os.path.join(self.folder, "code.objects")
         with open(path + ".tmp", "wb") as file:
             for _, kind, data in objects:
                 packed = zlib.compress(data, 1)
                 file.write(_OBJECT_HEAD.pack(kind, len(packed)) + packed)
         os.replace(path + ".tmp", path)
+        return path
 
     def read_code(self, object_format: ObjectFormat) -> ObjectSet:
         """The kept objects, for a repository of a format; those after a torn one are left out."""

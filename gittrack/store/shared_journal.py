@@ -25,6 +25,7 @@ from gittrack.store.journal import (
     SEAL,
     VERSION,
 )
+from gittrack.store.syncing import sync_file
 
 SHARED_NAME = "shared.log"
 
@@ -72,6 +73,17 @@ class SharedJournal:
         moment = time() if time_s is None else time_s
         with self._locked() as (descriptor, seal):
             _write(descriptor, _encode({"e": kind, "t": moment, **fields}, seal))
+
+    def keep_file(self, path: str) -> None:
+        """Make a file durable that a record is about to name.
+
+        Raises:
+            OSError: the disk failed.
+        """
+        sync_file(path)
+
+    def settle(self) -> None:
+        """Everything is durable already."""
 
     def count_steps_from(self, last_steps: Mapping[str, int]) -> None:
         """Let steps that are not given go on after these."""

@@ -196,7 +196,7 @@ class RunSession:
             known = find_newest_code(target, self.record.experiment)
             tree, objects = carry_tree(source, tree, objects, target, known)
         if len(objects):
-            self.live.write_code(objects)
+            self.journal.keep_file(self.live.write_code(objects))
         return tree
 
     # -- ending ------------------------------------------------------------------------------------------
@@ -232,6 +232,7 @@ class RunSession:
                 (str(failure) or repr(failure)).splitlines()[0],
                 self.live.folder,
             )
+            self._settle()
             return False
         return commit is not None or not self._is_new
 
@@ -243,6 +244,8 @@ class RunSession:
         """Close this process's stream; the run goes on, unless nobody else is left to end it. Idempotent."""
         was_open, self.is_open = self.is_open, False
         self.journal.close()
+        if was_open and self.pid == os.getpid():
+            self._settle()
         if was_open and self.pid == os.getpid() and self.live.exists() and not self.live.is_alive():
             try:
                 commit_live(self.store.repository, self.live, is_new=False, lost_as="KILLED")
@@ -257,6 +260,13 @@ class RunSession:
         if not any(is_writer_alive(stream) for stream in others):
             self.leave()
 
+    def _settle(self) -> None:
+        """Make durable what waits in the live folder now that nobody syncs it any more."""
+        try:
+            self.journal.settle()
+        except OSError as error:
+            _log.warning("gittrack cannot sync run %s: %s", self.run_id, error.strerror or error)
+
     def _require_open(self) -> None:
         """Refuse before anything is staged: the folder of a run that has ended must not come back."""
         if not self.is_open:
@@ -266,6 +276,11 @@ class RunSession:
         artifact = Artifact(
             path=path, oid=content.oid, size_bytes=content.size_bytes, mode=mode, inline=content.inline
         )
+        try:
+            self.journal.keep_file(os.path.join(self.live.staging_dir, content.oid))
+        except OSError as error:
+            self._lose(path, error)
+            return
         self.journal.append_event("artifact", asdict(artifact))
         self._artifacts[path] = artifact
 

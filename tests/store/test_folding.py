@@ -16,13 +16,14 @@ from typing import Any
 
 import pytest
 
-from gittrack.errors import ArtifactMissingError, NotFoundError
+from gittrack.errors import ArtifactMissingError, BusyError, NotFoundError
 from gittrack.git.maintenance import wait_for_folding
 from gittrack.schema.names import RunId
 from gittrack.schema.records import RunRecord
 from gittrack.store import folding as folding_module
 from gittrack.store.artifacts import object_path
 from gittrack.store.folding import commit_live
+from gittrack.store.journal import Journal
 from gittrack.store.live import LiveRun
 from gittrack.store.store import Store
 from gittrack.tracking import session
@@ -136,6 +137,36 @@ def test_a_guest_that_outlives_its_owner_loses_nothing_and_doubles_nothing(repo:
     assert (record.status, record.revision) == ("FINISHED", 2)
     assert read(repo, run, "late.txt") == b"late"
     repo.assert_sound()
+
+
+def test_what_a_guest_leaves_behind_is_durable_though_the_run_goes_on(
+    repo: Repo, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = begin(repo)
+    guest = session.resume(run.store, run.run_id)
+    guest.journal.append({"a": 1.0}, 0)
+    guest.log_bytes(b"theirs", "theirs.txt")
+    synced: list[str] = []
+    monkeypatch.setattr(os, "fsync", lambda number: synced.append(os.readlink(f"/proc/self/fd/{number}")))
+    guest.leave()
+    assert isinstance(guest.journal, Journal)
+    assert {guest.journal.path, run.live.folder} <= set(synced)
+    assert not guest.journal._files
+
+
+def test_what_cannot_be_committed_is_durable_where_it_waits(repo: Repo, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = begin(repo)
+    run.journal.append({"a": 1.0}, 0)
+    synced: list[str] = []
+
+    def fail(*arguments: object, **options: object) -> None:
+        raise BusyError("another process has been writing for a minute")
+
+    monkeypatch.setattr(session, "commit_live", fail)
+    monkeypatch.setattr(os, "fsync", lambda number: synced.append(os.readlink(f"/proc/self/fd/{number}")))
+    assert not run.finish("FINISHED")
+    assert isinstance(run.journal, Journal)
+    assert {run.journal.path, run.live.folder} <= set(synced)
 
 
 def test_a_forked_child_that_logs_on_after_the_end_loses_nothing(repo: Repo) -> None:

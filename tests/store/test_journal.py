@@ -23,7 +23,7 @@ from gittrack.store import journal as journal_module
 from gittrack.store.journal import Journal, is_open_here
 from gittrack.store.shared_journal import SharedJournal
 from gittrack.store.streams import Stream
-from tests.harness import fill_up, in_fork, in_threads, mounted
+from tests.harness import fill_up, in_fork, in_threads, mounted, wait_for
 
 Row = tuple[str, int, float]
 
@@ -424,14 +424,58 @@ def test_the_flusher_syncs_what_is_new_and_only_that(folder: str, monkeypatch: p
         monkeypatch.setattr(os, "fdatasync", calls.append)
         journal.append({"a": 1.0}, 0)
         journal.sync()
+        journal.sync()  # once more: a place may have been claimed before the first, and filled after it
         journal.sync()
-        assert len(calls) == 1
+        assert len(calls) == 2
         journal.append({"a": 1.0}, 1)
         journal.sync()
-        assert len(calls) == 2
+        assert len(calls) == 3
         journal.close()
         journal.sync()
-        assert len(calls) == 2
+        assert len(calls) == 3
+
+
+def test_a_process_that_forks_all_the_time_syncs_all_the_same(
+    folder: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(journal_module, "_SYNC_EVERY_S", 0.2)
+    calls: list[int] = []
+    journal = open_journal(folder)
+    journal.append({"a": 1.0}, 0)
+    monkeypatch.setattr(os, "fdatasync", calls.append)
+    begun = time.monotonic()
+    while not calls:
+        assert time.monotonic() - begun < 30
+        assert in_fork(lambda: None) == 0
+    journal.close()
+
+
+@pytest.mark.parametrize("sync", [True, False])
+def test_a_kept_file_is_synced_with_the_records(folder: str, sync: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    journal = open_journal(folder, sync=sync)
+    path = Path(folder, "artifact")
+    path.write_bytes(b"x")
+    synced: list[str] = []
+    monkeypatch.setattr(os, "fsync", lambda number: synced.append(os.readlink(f"/proc/self/fd/{number}")))
+    journal.keep_file(str(path))
+    if not sync:
+        wait_for(lambda: folder in synced, "the thread that syncs")
+    assert synced[:2] == [str(path), folder]
+    journal.close()
+
+
+def test_a_settled_stream_is_durable_though_nobody_has_it_open(
+    folder: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    journal = open_journal(folder)
+    journal.append({"a": 1.0}, 0)
+    journal.close()
+    synced: list[str] = []
+    monkeypatch.setattr(os, "fsync", lambda number: synced.append(os.readlink(f"/proc/self/fd/{number}")))
+    journal.settle()
+    assert synced == [journal.path, folder]
+    os.unlink(journal.path)
+    journal.settle()  # its run was committed
 
 
 @pytest.mark.parametrize("way", ["mapped", "append", "sync"])
