@@ -20,7 +20,7 @@ _KINDS = {
     "ext4": (96 << 20, ["mkfs.ext4", "-q", "-F", "-E", "lazy_itable_init=0"]),
     "xfs": (300 << 20, ["mkfs.xfs", "-q", "-f"]),
 }
-_WAIT_S = 30.0
+_WAIT_S, _HELD_S = 30.0, 3.0
 
 
 class Disk:
@@ -51,9 +51,11 @@ class Disk:
         subprocess.run(["mount", "-t", self.kind, "-o", chosen, str(self.image), str(self.target)], check=True)
         try:
             self._descriptor = os.open(self.target, os.O_RDONLY | os.O_DIRECTORY)
-            yield self.target
+            try:
+                yield self.target
+            finally:
+                os.close(self._descriptor)
         finally:
-            os.close(self._descriptor)
             self._unmount()
 
     def cut(self) -> None:
@@ -68,6 +70,29 @@ class Disk:
                 raise AssertionError(f"{self.target} was in use for {_WAIT_S:.0f} s")
             self._kill_users()
             time.sleep(0.01)
+        # another mount namespace may hold it still: mounted now, it would be the one that was cut
+        deadline = time.monotonic() + _HELD_S
+        while self._is_attached():
+            if time.monotonic() > deadline:
+                self._leave_behind()
+                return
+            self._kill_users()
+            time.sleep(0.01)
+
+    def _leave_behind(self) -> None:
+        """Go on with a copy; the file itself goes with whoever holds it."""
+        fresh = self.image.with_suffix(".fresh")
+        Disk(self.kind, fresh, self.target).copy_from(self.image)
+        fresh.replace(self.image)
+
+    def _is_attached(self) -> bool:
+        for path in Path("/sys/block").glob("loop*/loop/backing_file"):
+            try:
+                if path.read_text().strip() == str(self.image):
+                    return True
+            except OSError:
+                continue  # it has just gone
+        return False
 
     def _kill_users(self) -> None:
         """Kill what has a file of the disk open: git in the background of a killed writer."""
