@@ -490,6 +490,7 @@ class _Flusher:
         self._lock = threading.RLock()  # a signal handler may end a run while its thread holds it
         self._registered = False
         self._next_at = 0.0
+        self._ticks = 0
 
     def watch(self, journal: Journal) -> None:
         with self._lock:
@@ -520,15 +521,14 @@ class _Flusher:
         now = monotonic()
         if not now < self._next_at < now + _SYNC_EVERY_S:
             self._next_at = now + _SYNC_EVERY_S
-        ticks = 0
         while not self._wake.wait(max(0.0, self._next_at - monotonic())):
-            ticks += 1
+            self._ticks += 1
             begun = monotonic()
             journals = self.list_open()
             for journal in journals:
                 try:
                     journal.sync()
-                    if ticks % _BEAT_TICKS == 0:
+                    if self._ticks % _BEAT_TICKS == 0:
                         journal.touch()
                 except OSError as error:
                     journal._fail(error)

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import gittrack
+from gittrack.git import maintenance
 from gittrack.tracking import client, session  # noqa: F401  (loaded before the fork)
 
 ACKNOWLEDGE = 3  # the pipe's descriptor
@@ -54,6 +55,7 @@ class Writer:
 
     def make_runs(self) -> None:
         """Short runs, each finished, some edited afterwards; experiments now and then."""
+        maintenance._PACKS_MAX = self._random.choice([5, 50])  # so that packs are folded meanwhile
         while True:
             choice = self._random.random()
             if choice < 0.1:
