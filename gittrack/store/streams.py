@@ -66,6 +66,13 @@ class Stream:
                 yield item
 
     def has_more(self, after: int) -> bool:
+        """Whether something readable was logged behind byte ``after``.
+
+        A power cut may take the page that tells of a shape, and leave points of it that nobody can read any more.
+        """
+        return self._has_seal(after) and next(self.read(after), None) is not None
+
+    def _has_seal(self, after: int) -> bool:
         """Whether a record ends behind byte ``after``; reads only what lies there."""
         if not self._seal:
             return False

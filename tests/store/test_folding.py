@@ -154,6 +154,26 @@ def test_what_a_guest_leaves_behind_is_durable_though_the_run_goes_on(
     assert not guest.journal._files
 
 
+def test_points_that_nobody_can_read_after_a_power_cut_do_not_keep_the_run_in_flight(repo: Repo) -> None:
+    """The page that tells of their shape is lost."""
+
+    def work() -> None:
+        run = begin(repo)
+        run.journal.append({"a": 1.0}, 0)
+        for step in range(1000):
+            run.journal.append({"b": 1.0, "c": 2.0}, step)
+
+    assert in_fork(work) == 0
+    (run_id,) = repo.live_folders
+    (path,) = (repo.state / "live" / run_id).glob("*.log")
+    data = path.read_bytes()
+    at = data.index(b'"keys":["b","c"]')
+    path.write_bytes(data[:at] + bytes(40) + data[at + 40 :])
+    assert repo.store.recover() == [run_id]
+    assert set(repo.store.get_run(run_id).record.metrics) == {"a"}
+    repo.assert_sound()
+
+
 def test_what_cannot_be_committed_is_durable_where_it_waits(repo: Repo, monkeypatch: pytest.MonkeyPatch) -> None:
     run = begin(repo)
     run.journal.append({"a": 1.0}, 0)
