@@ -14,6 +14,7 @@ import shutil
 from collections.abc import Mapping
 from dataclasses import replace
 
+from gittrack.git.loose import sync_young_objects
 from gittrack.git.objects import FILE_MODE, LINK_MODE, TREE_MODE, ObjectId, ObjectSet
 from gittrack.git.reading import ObjectReader
 from gittrack.git.repository import Repository
@@ -217,6 +218,7 @@ class _Folding:
         # the commit that the tree belonged to may have been pruned since: then the run goes without
         if code_tree in code or code_tree in reader:
             self.objects.update(code)
+            sync_young_objects(self._repository)  # what it takes from HEAD, the user may have committed just now
             files["code"] = (TREE_MODE, code_tree)
 
 

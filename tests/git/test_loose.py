@@ -1,0 +1,54 @@
+"""Loose objects that others wrote are durable before a commit of ours names them."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from gittrack.git.loose import sync_young_objects
+from gittrack.git.repository import Repository
+
+from .making import find, git, make
+
+
+@pytest.fixture
+def repository(tmp_path: Path) -> Repository:
+    return find(make(tmp_path / "r"))
+
+
+@pytest.fixture
+def synced(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    paths: list[str] = []
+    monkeypatch.setattr(os, "fsync", lambda number: paths.append(os.readlink(f"/proc/self/fd/{number}")))
+    return paths
+
+
+def write_object(repository: Repository, content: str) -> str:
+    path = Path(repository.common_dir, "content")
+    path.write_text(content)
+    name = git(Path(repository.common_dir), "hash-object", "-w", str(path)).decode().strip()
+    return os.path.join(repository.objects_dir, name[:2], name[2:])
+
+
+def test_what_git_has_just_written_is_synced_once(repository: Repository, synced: list[str]) -> None:
+    sync_young_objects(repository)
+    synced.clear()
+    path = write_object(repository, "new")
+    sync_young_objects(repository)
+    assert {path, os.path.dirname(path), repository.objects_dir} <= set(synced)
+
+
+def test_what_is_old_is_left_alone(repository: Repository, synced: list[str]) -> None:
+    path = write_object(repository, "old")
+    os.utime(path, (1, 1))
+    os.utime(os.path.dirname(path), (1, 1))
+    sync_young_objects(repository)
+    assert path not in synced
+
+
+def test_a_repository_without_loose_objects_is_fine(repository: Repository, synced: list[str]) -> None:
+    git(Path(repository.common_dir), "gc", "--quiet", "--prune=now")
+    sync_young_objects(repository)
+    assert [path for path in synced if path.endswith(".pack")] == []
