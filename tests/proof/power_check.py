@@ -48,6 +48,7 @@ def check_in_child(task: dict[str, Any]) -> None:
     if task["new_boot"]:
         _pretend_new_boot(Path(task["environment"]["TMPDIR"]))
     found = Check(Path(task["folder"]), task["lines"], task["former"])
+    found.is_git_hurt = task["is_git_hurt"]
     found.run(task["command"])
     answer = {"losses": found.losses, "seen": found.seen, "commits": found.commits}
     Path(task["answer"]).write_text(json.dumps(answer))
@@ -62,6 +63,8 @@ class Check:
         self.losses: list[str] = []
         self.seen: Counter[str] = Counter()
         self.commits: dict[str, str] = {}
+        #: Whether git itself may have lost a user's commit: then only what runs need is to be whole.
+        self.is_git_hurt = False
         self._latest_loss_s = 0.0
         self._told: dict[str, Told] = {}
         self._experiments: dict[str, bool] = {}
@@ -134,7 +137,10 @@ class Check:
             self._lose(f"left behind: {path.relative_to(common)}")
 
     def _let_git_check(self, store: Store) -> None:
-        for words in (["fsck", "--strict", "--no-dangling"], ["rev-list", "--objects", "--quiet", "--all"]):
+        checks = [["fsck", "--strict", "--no-dangling"], ["rev-list", "--objects", "--quiet", "--all"]]
+        if self.is_git_hurt:
+            checks = [["rev-list", "--objects", "--quiet", "--branches=gittrack"]]
+        for words in checks:
             done = subprocess.run(["git", *words], cwd=self._folder, capture_output=True, text=True, check=False)
             if done.returncode or "error" in done.stderr or "missing" in done.stdout:
                 self._lose(f"git {words[0]}: {done.returncode} {done.stdout[:300]} {done.stderr[:300]}")

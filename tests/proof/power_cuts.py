@@ -48,7 +48,7 @@ _SCENES: list[tuple[list[str], tuple[float, float]]] = [
     (["runs", "pack"], _SHORT),
     (["train sync", "runs"], _SHORT),
     (["runs", "runs", "train"], _SHORT),
-    (["runs"], _SHORT),
+    (["commits"], _SHORT),
 ]
 
 
@@ -150,9 +150,12 @@ class _Series:
         with self._disk.mounted(source.choice(_OPTIONS[self._disk.kind])):
             lines = self._work_and_cut(number, source, scene, careless=careless)
         with self._disk.mounted():
-            found = self._check(number, source, lines, is_plain="dulwich" in scene[0])
+            if "dulwich" in scene[0]:
+                found = _check_commits(self._disk.target / "repo", lines, self._workers.environment)
+            else:
+                found = self._check(number, source, lines, is_git_hurt="commits" in scene[0])
         self._former = found["commits"]
-        if found["losses"]:
+        if found["losses"] or "commits" in scene[0]:
             self._cuts = 0  # what is lost once would be counted again
         return found
 
@@ -215,10 +218,8 @@ class _Series:
             self._workers.listen(time.monotonic() + 0.005)
 
     def _check(
-        self, number: int, source: random.Random, lines: list[tuple[float, dict[str, Any]]], *, is_plain: bool
+        self, number: int, source: random.Random, lines: list[tuple[float, dict[str, Any]]], *, is_git_hurt: bool
     ) -> dict[str, Any]:
-        if is_plain:
-            return _check_commits(self._disk.target / "repo", lines, self._workers.environment)
         answer = self._folder / "answer.json"
         answer.unlink(missing_ok=True)
         task = self._task(
@@ -226,6 +227,7 @@ class _Series:
             lines=lines,
             former=self._former,
             answer=str(answer),
+            is_git_hurt=is_git_hurt,
             new_boot=source.random() < 0.5,
             command=source.choice(["run", "run", "run", "ls"]),
         )

@@ -41,11 +41,12 @@ def content_of(number: int, size_bytes: int) -> bytes:
 class Writer:
     """One process that works in the repository until the power goes."""
 
-    def __init__(self, number: int, cut: int, seed: int, *, sync: bool) -> None:
+    def __init__(self, number: int, cut: int, seed: int, *, sync: bool, commits_code: bool) -> None:
         self._prefix = f"c{cut}w{number}"
         self._random = random.Random(seed)
         self._count = 0
         self._is_sync = sync
+        self._commits_code = commits_code
         self._client = gittrack.MlflowClient()
         self._guests: list[subprocess.Popen[bytes]] = []
 
@@ -64,6 +65,8 @@ class Writer:
                 gittrack.create_experiment(name)
                 self.tell("experiment", name)
             name = self._next()
+            if self._commits_code:
+                commit_code(name)
             run = self.start(name)
             self.log_points(run, name, 0, self._random.choice([1, 10, 400]))
             for number in range(self._random.choice([0, 0, 1, 3])):
@@ -145,6 +148,12 @@ class Writer:
         return f"{self._prefix}r{self._count}"
 
 
+def commit_code(text: str) -> None:
+    """A user's commit, of which git syncs nothing."""
+    Path("train.py").write_text(f"print({text!r})\n")
+    subprocess.run(["git", "commit", "--quiet", "--all", "-m", text], check=True)
+
+
 def _fork_worker() -> None:
     pid = os.fork()
     if pid == 0:
@@ -209,7 +218,13 @@ def _work(task: dict[str, Any]) -> None:
         pack_for_ever()
     if role == "dulwich":
         commit_by_dulwich(task["number"], task["cut"])
-    writer = Writer(task["number"], task["cut"], task["seed"], sync=bool(task["environment"].get("GITTRACK_SYNC")))
+    writer = Writer(
+        task["number"],
+        task["cut"],
+        task["seed"],
+        sync=bool(task["environment"].get("GITTRACK_SYNC")),
+        commits_code=role == "commits",
+    )
     writer.train() if role == "train" else writer.make_runs()
 
 
