@@ -64,7 +64,7 @@ def write_pack(repository: Repository, objects: ObjectSet) -> KeptPack:
             placed.append(temporary + suffix)
             _write_durably(temporary + suffix, content)
         placed.append(temporary + ".keep")
-        _write_keep(temporary + ".keep")
+        _make_keep(temporary + ".keep", os.path.join(repository.state_dir, "keep"))
         for suffix in (".keep", ".pack", ".idx"):
             os.rename(temporary + suffix, target + suffix)
             placed.append(target + suffix)
@@ -220,12 +220,20 @@ def _write_durably(path: str, content: bytes) -> None:
         os.close(descriptor)
 
 
-def _write_keep(path: str) -> None:
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644)
+def _make_keep(path: str, pattern: str) -> None:
+    """Make a ``.keep`` whose bytes are durable, or a power cut leaves an empty one that nobody knows as ours.
+
+    Only the first is written and synced: the others are links to it.
+    """
     try:
-        os.write(descriptor, f"{_KEEP_PREFIX}{os.getpid()}\n".encode())
-    finally:
-        os.close(descriptor)
+        os.link(pattern, path)
+        return
+    except OSError:  # there is none yet, or the file system has no hard links
+        _write_durably(path, f"{_KEEP_PREFIX}\n".encode())
+    try:
+        os.link(path, pattern)
+    except OSError:
+        pass
 
 
 def _is_ours(keep_path: str) -> bool:

@@ -50,6 +50,10 @@ class WriteLock:
         """Remove a ref that is at ``old``; False when it is not. Raises as `move_ref`."""
         return self._change(name, None, old)
 
+    def announce(self, name: str, new: ObjectId) -> None:
+        """Write down durably that a ref is about to move, before the pack of its new value is there to be seen."""
+        self._lock.note(name, new)
+
     def heal(self) -> None:
         """Remove the ref lock that a dead writer left, if one did."""
         if self._lock.crash is not None:

@@ -1,7 +1,9 @@
 """One writer at a time in a repository: an flock, and a note in it of which ref is being moved.
 
 The note is for whoever finds the writer dead: git's own lock of that ref would block the branch for ever, and only
-the note tells that it was ours. Whether another program's lock is in the way, and what to do then, is `refs`'s.
+the note tells that it was ours. It is durable before anything that it tells of can be: else a power cut leaves
+the lock, the ``.keep`` and temp files, and takes the note. Whether another program's lock is in the way, and what
+to do then, is `refs`'s.
 """
 
 from __future__ import annotations
@@ -51,11 +53,16 @@ class HeldLock:
     def __init__(self, descriptor: int, crash: Crash | None) -> None:
         self.crash = crash
         self.descriptor = descriptor
+        self._noted = ("", "")
 
     def note(self, ref: str, new: str = "") -> None:
-        """Write down which ref is about to be locked, and its new value, for whoever finds us dead."""
+        """Write down durably which ref is about to be locked, and its new value, for whoever finds us dead."""
+        if (ref, new) == self._noted:
+            return
         note = json.dumps({"pid": os.getpid(), "ref": ref, "new": new})
         os.pwrite(self.descriptor, note.encode().ljust(_NOTE_BYTES), 0)
+        os.fdatasync(self.descriptor)
+        self._noted = ref, new
 
 
 @contextmanager

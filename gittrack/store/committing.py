@@ -61,6 +61,7 @@ class Branches:
             parent = tip or self._find_remote_tip(draft.made_as)
             writing = objects.copy()
             commit = writing.add_commit(draft.tree, [parent] if parent else [], author, committer, draft.message)
+            self._lock.announce(ref, commit)
             with write_pack(self._repository, writing):
                 if self._lock.move_ref(ref, commit, tip):
                     _warn_if_checked_out(self._repository, ref)
@@ -73,6 +74,7 @@ class Branches:
             return self._lock.delete_ref(ref, old)
         if not len(objects):
             return self._lock.move_ref(ref, new, old)
+        self._lock.announce(ref, new)
         with write_pack(self._repository, objects):
             return self._lock.move_ref(ref, new, old)
 

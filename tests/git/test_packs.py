@@ -156,3 +156,28 @@ def test_there_is_nothing_to_sweep_in_a_new_repository(repository: Repository) -
 def test_an_empty_set_does_no_harm(repository: Repository) -> None:
     with write_pack(repository, ObjectSet("sha1")):
         git(Path(repository.git_dir), "fsck", "--strict", "--full")
+
+
+def test_a_keep_is_known_as_ours_after_a_power_cut(
+    repository: Repository, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its bytes are durable before its name is: of the first by a sync, of the others as links to it."""
+    synced: set[int] = set()
+    sync = os.fsync
+
+    def note_sync(number: int) -> None:
+        sync(number)
+        synced.add(os.fstat(number).st_ino)
+
+    monkeypatch.setattr(os, "fsync", note_sync)
+    for _ in range(2):
+        with write_pack(repository, make_objects([1])):
+            (keep,) = Path(repository.objects_dir, "pack").glob("*.keep")
+            assert keep.read_bytes() == b"gittrack-\n"
+            assert keep.stat().st_ino in synced
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "link", lambda source, target: os.open(source, os.O_RDONLY | os.O_DIRECTORY))  # fails
+        with write_pack(repository, make_objects([1])):
+            (keep,) = Path(repository.objects_dir, "pack").glob("*.keep")
+            assert keep.stat().st_ino in synced
+    assert sweep_leftovers(repository) == 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import math
 import os
 import random
@@ -172,6 +173,30 @@ def test_points_that_nobody_can_read_after_a_power_cut_do_not_keep_the_run_in_fl
     assert repo.store.recover() == [run_id]
     assert set(repo.store.get_run(run_id).record.metrics) == {"a"}
     repo.assert_sound()
+
+
+def test_what_a_commit_would_leave_behind_is_noted_durably_before_it_is_there(
+    repo: Repo, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else a power cut keeps the branch's lock or the .keep, and nobody knows whose they are."""
+    assert begin(repo).finish("FINISHED")
+    seen: list[str] = []
+    sync, rename = os.fdatasync, os.rename
+
+    def note_sync(number: int) -> None:
+        sync(number)
+        if os.readlink(f"/proc/self/fd/{number}") == str(repo.state / "lock"):
+            seen.append(json.loads((repo.state / "lock").read_bytes())["new"])
+
+    def note_rename(source: str, target: str) -> None:
+        rename(source, target)
+        if target.endswith((".keep", ".pack")):
+            seen.append(target[-5:])
+
+    monkeypatch.setattr(os, "fdatasync", note_sync)
+    monkeypatch.setattr(os, "rename", note_rename)
+    assert begin(repo).finish("FINISHED")
+    assert seen == [repo.git("rev-parse", "gittrack/Default").strip(), ".keep", ".pack"]
 
 
 def test_what_cannot_be_committed_is_durable_where_it_waits(repo: Repo, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -521,7 +546,7 @@ def test_a_killed_fold_leaves_nothing_behind_after_the_next(repo: Repo) -> None:
     assert repo.store.recover() == [run_id]
     record = repo.store.get_run(run_id).record
     assert (record.status, record.metrics["a"].count) == ("FINISHED", 60_000)
-    assert sorted(os.listdir(repo.state)) == ["live", "lock", "tmp"]
+    assert sorted(os.listdir(repo.state)) == ["keep", "live", "lock", "tmp"]
     repo.assert_sound()
 
 
