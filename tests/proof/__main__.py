@@ -1,4 +1,7 @@
-"""One harness in a process of its own: ``python -m tests.proof NAME attack|control COUNT SEED FOLDER`` prints its tally."""
+"""One harness in a process of its own, which prints its tally.
+
+``python -m tests.proof NAME attack|control COUNT SEED FOLDER``
+"""
 
 from __future__ import annotations
 
