@@ -67,8 +67,8 @@ class LiveRun:
         return sorted(streams, key=lambda stream: (stream.writer.get("t", 0.0), stream.path))
 
     def has_begun(self) -> bool:
-        """Whether a writer has told who it is."""
-        return any(stream.writer for stream in self.read_streams())
+        """Whether a writer has told who it is, and what it begins."""
+        return any(stream.has_begun() for stream in self.read_streams())
 
     def is_alive(self) -> bool:
         """Whether any of its writers may still write; one that is just being begun has none yet."""
@@ -292,7 +292,9 @@ def is_writer_alive(stream: Stream) -> bool:
     if not writer:
         return _age_s(stream.path) < BIRTH_LIMIT_S
     if writer.get("detached"):
-        return _age_s(stream.path) < DETACHED_LIMIT_S
+        return _age_s(stream.path) < (DETACHED_LIMIT_S if stream.has_begun() else BIRTH_LIMIT_S) and (
+            not stream.is_ended()  # then the command that ended it has died before its commit
+        )
     here = (platform.node(), _boot_id(), _pid_space())
     if (writer.get("host"), writer.get("boot"), writer.get("space")) == here and isinstance(
         writer.get("pid"), int

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import heapq
 import json
+import os
 import struct
 import zlib
 from collections.abc import Generator, Iterable, Iterator, Sequence
@@ -32,6 +33,8 @@ _CHUNK = 1 << 20
 _BLOCK_MAX, _HOPE_MIN = 8192, 8
 _NO_POINT = (0, 0.0, 0.0)
 _NUMPY_FROM = 8192  # a smaller block never pays for the import
+_PAYLOAD = b'{"e":"'  # what an event's JSON begins with; nowhere else in it, where quotes are escaped
+_TAIL = 256 << 10  # more than an event that ends a run takes, its traceback included
 
 
 class Stream:
@@ -49,6 +52,7 @@ class Stream:
         self.nonce = ""
         self.writer: dict[str, Any] = {}
         self._seal = 0
+        self._head_end = HEADER.size
         self._open_head()
 
     def read(self, after: int = 0, *, in_order: bool = False) -> Iterator[Item]:
@@ -85,6 +89,20 @@ class Stream:
                 tail = chunk[-7:]
         return False
 
+    def has_begun(self) -> bool:
+        """Whether anything stands behind the record that tells who writes."""
+        return self._head_end > HEADER.size and self.has_more(self._head_end)
+
+    def is_ended(self) -> bool:
+        """Whether its last record ends the run; for streams without preallocated space."""
+        if not self._seal:
+            return False
+        with open(self.path, "rb") as file:
+            file.seek(max(0, os.fstat(file.fileno()).st_size - _TAIL))
+            tail = file.read()
+        last = tail.rfind(_PAYLOAD)
+        return last >= 0 and tail.startswith(_PAYLOAD + b'end"', last) and tail.endswith(SEAL.pack(self._seal))
+
     def _open_head(self) -> None:
         try:
             with open(self.path, "rb") as file:
@@ -100,6 +118,7 @@ class Stream:
                     _, length, _ = EVENT_HEAD.unpack_from(head, HEADER.size)
                     payload = file.read(min(length, 1 << 16))
                     self.writer = dict(json.loads(payload))
+                    self._head_end += EVENT_HEAD.size + length + SEAL.size
         except (OSError, ValueError):
             return
 

@@ -158,3 +158,15 @@ def test_the_environment_is_never_recorded(shell: Shell) -> None:
     blobs = "".join(shell.git("cat-file", "-p", line.split()[0]) for line in tips if line.endswith(".yaml"))
     assert "hunter2" not in blobs
     assert os.environ.get("MY_API_TOKEN") is None
+
+
+def test_a_run_whose_finish_died_before_the_commit_is_committed_by_the_next_command(shell: Shell) -> None:
+    run_id = shell.gittrack("start").strip()
+    lock = shell.folder / ".git/gittrack/lock"
+    lock.unlink(missing_ok=True)
+    lock.mkdir()  # the commit cannot be made
+    assert "try again: gittrack recover" in shell.error("finish", "--status", "failed")
+    lock.rmdir()
+    assert shell.gittrack("recover").split() == [run_id]
+    (listed,) = json.loads(shell.gittrack("ls", "--json"))
+    assert (listed["status"], listed["live"]) == ("FAILED", False)

@@ -59,13 +59,15 @@ def consumed(live: LiveRun) -> dict[str, int]:
     return taken
 
 
-def write_stream(live: LiveRun, age_s: float = 0.0, **writer: Any) -> Stream:
-    """A stream as some other writer left it."""
+def write_stream(live: LiveRun, age_s: float = 0.0, *kinds: str, torn: int = 0, **writer: Any) -> Stream:
+    """A stream as some other writer left it, with events of some kinds, ``torn`` bytes off the last one."""
     seal = int.from_bytes(os.urandom(8), "little") | 1
-    payload = json.dumps({"e": "writer", "t": time.time(), **writer}).encode()
+    content = HEADER.pack(MAGIC, VERSION, seal)
+    for fields in ({"e": "writer", **writer}, *({"e": kind} for kind in kinds)):
+        payload = json.dumps({"e": fields.pop("e"), "t": time.time(), **fields}, separators=(",", ":")).encode()
+        content += EVENT_HEAD.pack(1, len(payload), zlib.crc32(payload)) + payload + SEAL.pack(seal)
     path = os.path.join(live.folder, f"{seal:016x}.log")
-    head = HEADER.pack(MAGIC, VERSION, seal) + EVENT_HEAD.pack(1, len(payload), zlib.crc32(payload))
-    Path(path).write_bytes(head + payload + SEAL.pack(seal))
+    Path(path).write_bytes(content[: len(content) - torn])
     os.utime(path, (time.time() - age_s,) * 2)
     return Stream(path)
 
@@ -135,7 +137,24 @@ def test_another_process_with_a_dead_ones_number_is_not_it(live: LiveRun) -> Non
 def test_what_cannot_be_asked_is_judged_by_its_age(
     live: LiveRun, writer: dict[str, Any], age_s: float, alive: bool
 ) -> None:
-    assert is_writer_alive(write_stream(live, age_s, **{**describe_writer(), **writer})) is alive
+    assert is_writer_alive(write_stream(live, age_s, "start", **{**describe_writer(), **writer})) is alive
+
+
+def test_a_run_of_commands_whose_first_died_before_it_began_waits_a_minute_and_is_not_listed(
+    live: LiveRun,
+) -> None:
+    assert is_writer_alive(write_stream(live, 30, detached=True))
+    assert not is_writer_alive(write_stream(live, 90, detached=True))
+    assert not live.has_begun()
+    write_stream(live, 90, "start", detached=True)
+    assert live.has_begun()
+
+
+def test_a_run_of_commands_that_one_has_ended_is_alive_no_more(live: LiveRun) -> None:
+    assert is_writer_alive(write_stream(live, 0, "start", "tag", detached=True))
+    assert not is_writer_alive(write_stream(live, 0, "start", "end", detached=True))
+    assert is_writer_alive(write_stream(live, 0, "start", "end", torn=1, detached=True))
+    assert is_writer_alive(write_stream(live, 0, "start", "end", "resume", detached=True))
 
 
 def test_a_process_that_the_system_hides_is_not_taken_for_dead(
