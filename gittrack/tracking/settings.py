@@ -21,6 +21,7 @@ from gittrack.store.store import Store
 
 BARE_NAME = "gittrack.git"
 _SCHEME = "gittrack:"
+_MADE_FIRST = re.compile(r"objects|refs|config|(config|HEAD)\.[0-9]+")
 
 _log = logging.getLogger("gittrack")
 
@@ -96,7 +97,7 @@ def find_repository(uri: str | None = None) -> Repository | None:
         return None if _may_be_made(path) else open_repository(path)
     found = discover_repository(os.getcwd())
     bare = os.path.join(os.getcwd(), BARE_NAME)
-    return found or (open_repository(bare) if os.path.isdir(bare) else None)
+    return found or (open_repository(bare) if os.path.isdir(bare) and not _is_half_made(bare) else None)
 
 
 def open_store(uri: str | None = None) -> Store:
@@ -200,5 +201,14 @@ def _refuse_deleted(record: ExperimentRecord) -> None:
 
 
 def _may_be_made(path: str) -> bool:
-    """Whether a path named for tracking does not exist yet and says by its name that it is a repository."""
-    return not os.path.exists(path) and path.rstrip("/").endswith(".git")
+    """Whether a path named for tracking says by its name that it is a repository, and does not exist yet."""
+    return path.rstrip("/").endswith(".git") and (not os.path.exists(path) or _is_half_made(path))
+
+
+def _is_half_made(path: str) -> bool:
+    """Whether a process died while it made a bare repository there: ``HEAD`` comes last."""
+    try:
+        names = os.listdir(path)
+    except OSError:
+        return False
+    return "HEAD" not in names and all(_MADE_FIRST.fullmatch(name) for name in names)

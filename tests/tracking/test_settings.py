@@ -95,6 +95,29 @@ def test_where_there_is_no_repository_a_bare_one_is_made_and_one_line_says_so(
     made.assert_sound()
 
 
+@pytest.mark.parametrize("by_uri", [False, True])
+def test_a_repository_that_a_process_died_in_making_is_made_whole(
+    tmp_path: Path, by_uri: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    half = tmp_path / "work/gittrack.git"
+    (half / "objects/info").mkdir(parents=True)
+    (half / "HEAD.123").write_text("ref: ")
+    if by_uri:
+        gittrack.set_tracking_uri(str(half))
+    with gittrack.start_run() as run:
+        pass
+    assert gittrack.get_run(run.info.run_id).info.status == "FINISHED"
+    assert len(caplog.records) == 1
+
+
+def test_a_folder_of_that_name_with_other_things_in_it_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "work/gittrack.git/objects").mkdir(parents=True)
+    (tmp_path / "work/gittrack.git/mine.txt").write_text("mine")
+    with pytest.raises(RepositoryError):
+        gittrack.start_run()
+    assert sorted(os.listdir(tmp_path / "work/gittrack.git")) == ["mine.txt", "objects"]
+
+
 def test_the_experiment_is_the_argument_then_what_was_set_then_the_environment(
     repo: Repo, monkeypatch: pytest.MonkeyPatch
 ) -> None:
