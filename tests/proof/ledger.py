@@ -7,7 +7,6 @@ on, may have come to be. Runs are known by their names, which no two share.
 
 from __future__ import annotations
 
-import copy
 import hashlib
 import json
 import os
@@ -57,13 +56,24 @@ class Ledger:
             else:
                 self.notes.setdefault(word, []).append(value)
 
-    def list_states(self) -> Iterator[State]:
-        """Every state that is right: first that without what was in flight."""
+    def list_states(self, found: State) -> Iterator[State]:
+        """Every state that is right: first that without what was in flight.
+
+        Args:
+            found: what stands; of many points in flight it says how many to look for.
+        """
         state: State = {}
         for step in self.done:
             _apply(state, step)
         yield _settled(state)
         for step in self.flying:
+            if step[0] == "run" and step[2] == "points" and f"run {step[1]}" in found:
+                before = len(state[f"run {step[1]}"]["points"].get(step[3], ()))
+                count = len(found[f"run {step[1]}"]["points"].get(step[3], ())) - before
+                if 0 < count < len(step[4]):
+                    _apply(state, [*step[:4], step[4][:count]])
+                    yield _settled(state)
+                    return
             _apply(state, step)
             yield _settled(state)
 
@@ -76,7 +86,7 @@ def artifact(path: str, data: bytes, mode: int = 0o100644) -> Step:
     return ["artifact", path, f"{mode:o} {hashlib.sha256(data).hexdigest()}"]
 
 
-def record(key: str, step: int, **values: float) -> Step:
+def record(step: int, **values: float) -> Step:
     """One record of several metrics, which is there whole or not at all."""
     return ["all", [points(name, (step, value)) for name, value in values.items()]]
 
@@ -146,7 +156,7 @@ def _apply_to_run(run: dict[str, Any], kind: str, *rest: Any) -> None:
 
 def _settled(state: State) -> State:
     """The state once the dead are folded; a run that only commands write to waits for its next command."""
-    settled = copy.deepcopy(state)
+    settled = {name: dict(found) for name, found in state.items()}
     for name, found in settled.items():
         if name.startswith("run ") and found.pop("open"):
             found["status"] = "RUNNING" if found["shared"] else "KILLED"
