@@ -67,6 +67,8 @@ def run() -> None:
 
 
 def _guarded() -> int:
+    # what a library cannot close on a failing disk, its destructors tell at length behind the error that counts
+    sys.unraisablehook = lambda problem: logging.getLogger("gittrack").debug("%s", problem.exc_value)
     try:
         code = app(standalone_mode=True)
     except GittrackError as error:
@@ -75,7 +77,8 @@ def _guarded() -> int:
     except KeyboardInterrupt:
         return _INTERRUPTED
     except OSError as error:
-        _print_error(GittrackError(f"{error.filename or 'the system'}: {error.strerror or error}"))
+        place = os.fsdecode(error.filename) if isinstance(error.filename, str | bytes) else "the system"
+        _print_error(GittrackError(f"{place}: {error.strerror or error}"))
         return 1
     except Exception as error:
         if os.environ.get("GITTRACK_DEBUG"):

@@ -249,12 +249,9 @@ def _begin(
         words = command or ["gittrack", *sys.argv[1:]]
         source = replace(made.source, command=provenance.format_command(words), name=_script_of(command))
         made = replace(made, source=source)
-    begun = session.begin(store, record, shared=shared)
+    begun = session.begin(store, record, shared=shared, tags=given)
     begun.log_provenance(made)
-    run = ActiveRun(begun)
-    if given:
-        run.set_tags(given)
-    return run
+    return ActiveRun(begun)
 
 
 def _script_of(command: list[str] | None) -> str:

@@ -28,7 +28,7 @@ import sys
 import threading
 import weakref
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from time import monotonic, time
 from typing import Any
 
@@ -100,7 +100,7 @@ class Journal:
         self._describe = describe
         self._spare = spare
         self._sync_each = sync
-        self._mapped = not sync and _has_gil() and may_map(folder)
+        self._mapped = not sync and _has_gil() and os.path.isdir(folder) and may_map(folder)
         self._closed = False
         self._warned = False
         self._files = LateFiles()
@@ -175,6 +175,11 @@ class Journal:
         with self._lock:
             head = EVENT_HEAD.pack(EVENT_KIND, len(payload), zlib.crc32(payload))
             self._emit(head + payload + SEAL.pack(self._seal))
+
+    def append_events(self, events: Sequence[tuple[str, Mapping[str, Any]]]) -> None:
+        """Append several events."""
+        for kind, fields in events:
+            self.append_event(kind, fields)
 
     def count_steps_from(self, last_steps: Mapping[str, int]) -> None:
         """Let steps that are not given go on after those of a resumed run."""

@@ -187,7 +187,10 @@ class LiveRun:
             yield
             return
         try:
-            _take_flock(descriptor, _FOLD_WAIT_S)
+            try:
+                _take_flock(descriptor, _FOLD_WAIT_S)
+            except OSError:
+                pass  # where there are no locks the commands that log cannot take one either
             yield
         finally:
             _release(descriptor)
@@ -225,14 +228,16 @@ def find_live(repository: Repository, run_id: RunId) -> LiveRun | None:
 def create_live(repository: Repository, run_id: RunId) -> tuple[LiveRun, OSError | None]:
     """A live folder for the run: in the repository, or, with the error that forced it, in the spool.
 
-    Raises:
-        OSError: neither can be made.
+    Where neither can be made, the first is given all the same, not there yet: its journal tries again.
     """
     live = LiveRun(os.path.join(_live_root(repository), run_id), run_id)
     try:
         live.create()
     except OSError as error:
-        return create_spooled(repository, run_id), error
+        try:
+            return create_spooled(repository, run_id), error
+        except OSError:
+            return live, None
     return live, None
 
 
@@ -364,21 +369,30 @@ def _is_at(descriptor: int, path: str) -> bool:
 
 
 def _take_flock(descriptor: int, wait_s: float) -> bool:
+    """Whether the lock was to be had in time.
+
+    Raises:
+        OSError: this file system has no locks, or not now: waiting would not help.
+    """
     deadline = time.monotonic() + wait_s
     while True:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             return True
-        except OSError:
-            if time.monotonic() >= deadline:
-                return False
-            time.sleep(0.01)
+        except OSError as error:
+            if error.errno not in (errno.EWOULDBLOCK, errno.EACCES, errno.EINTR):
+                raise
+        if time.monotonic() >= deadline:
+            return False
+        time.sleep(0.01)
 
 
 def _release(descriptor: int) -> None:
     """Let go of a lock, also for a child that was forked meanwhile and has the same open file."""
     try:
         fcntl.flock(descriptor, fcntl.LOCK_UN)
+    except OSError:
+        pass  # closing does it for us alone
     finally:
         os.close(descriptor)
 

@@ -10,7 +10,7 @@ import fcntl
 import json
 import os
 import zlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from time import time
 from typing import Any
@@ -70,9 +70,18 @@ class SharedJournal:
         Raises:
             OSError: the disk is full or failing; then nothing of it stays.
         """
+        self.append_events([(kind, fields)], time_s)
+
+    def append_events(self, events: Sequence[tuple[str, Mapping[str, Any]]], time_s: float | None = None) -> None:
+        """Append several events by one write, so that a run begins whole or not at all; durable on return.
+
+        Raises:
+            OSError: the disk is full or failing; then nothing of them stays.
+        """
         moment = time() if time_s is None else time_s
-        with self._locked() as (descriptor, seal):
-            _write(descriptor, _encode({"e": kind, "t": moment, **fields}, seal))
+        with self._locked() as (descriptor, seal, head):
+            records = [_encode({"e": kind, "t": moment, **fields}, seal) for kind, fields in events]
+            _write(descriptor, head + b"".join(records))
 
     def keep_file(self, path: str) -> None:
         """Make a file durable that a record is about to name.
@@ -93,8 +102,8 @@ class SharedJournal:
         """Nothing is held between two calls."""
 
     @contextmanager
-    def _locked(self) -> Iterator[tuple[int, int]]:
-        """The open file and its seal, with its header in place, while nobody else appends."""
+    def _locked(self) -> Iterator[tuple[int, int, bytes]]:
+        """The open file and its seal while nobody else appends, and what a new one is to begin with."""
         descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX)
@@ -102,13 +111,12 @@ class SharedJournal:
                 raise RunStateError("the run has ended meanwhile")
             head = os.pread(descriptor, HEADER.size, 0)
             if len(head) == HEADER.size:
-                yield descriptor, HEADER.unpack(head)[2]
+                yield descriptor, HEADER.unpack(head)[2], b""
                 return
             os.ftruncate(descriptor, 0)
             seal = int.from_bytes(os.urandom(8), "little") | 1
             writer = _encode({"e": "writer", "t": time(), **self._describe()}, seal)
-            _write(descriptor, HEADER.pack(MAGIC, VERSION, seal) + writer)
-            yield descriptor, seal
+            yield descriptor, seal, HEADER.pack(MAGIC, VERSION, seal) + writer
         finally:
             os.close(descriptor)
 

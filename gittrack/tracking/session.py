@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import os
+import shutil
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, replace
@@ -115,12 +116,7 @@ class RunSession:
         Raises:
             InvalidValueError: a key or a value is not taken.
         """
-        plain = {check_key("tag", key): to_tag(key, value) for key, value in _check_mapping("tags", tags).items()}
-        told = {_TOLD_TAGS[key]: plain.pop(key) for key in _TOLD_TAGS if key in plain}
-        if told:
-            self.journal.append_event("set", told)
-        if plain:
-            self.journal.append_event("tag", {"tags": plain})
+        self.journal.append_events(_tag_events(tags))
 
     def delete_tag(self, key: str) -> None:
         self.journal.append_event("untag", {"key": check_key("tag", key)})
@@ -184,7 +180,10 @@ class RunSession:
         except GittrackError as error:
             _log.warning("gittrack cannot keep code of run %s: %s", self.run_id, error.message)
         fields = {"source": asdict(provenance.source), "requirements": provenance.requirements, "tree": tree}
-        self.journal.append_event("source", fields)
+        try:
+            self.journal.append_event("source", fields)
+        except OSError as error:  # of a shared run, which goes without
+            self._lose("what made it", error)
 
     def _keep_code(self, provenance: Provenance) -> ObjectId | None:
         code = provenance.code
@@ -288,8 +287,19 @@ class RunSession:
         _log.warning("gittrack cannot keep %s of run %s: %s", what, self.run_id, error.strerror or error)
 
 
-def begin(store: Store, record: RunRecord, *, sync: bool = False, shared: bool = False) -> RunSession:
-    """Begin a new run; ``shared``: it outlives this process, and the commands after it go on with it."""
+def begin(
+    store: Store,
+    record: RunRecord,
+    *,
+    sync: bool = False,
+    shared: bool = False,
+    tags: Mapping[str, Any] | None = None,
+) -> RunSession:
+    """Begin a new run; ``shared``: it outlives this process, and the commands after it go on with it.
+
+    Raises:
+        OSError: the disk is full or failing, and the run is shared; then nothing of it stays.
+    """
     live, failure = create_live(store.repository, record.id)
     if failure is not None:
         _log.warning(
@@ -309,9 +319,15 @@ def begin(store: Store, record: RunRecord, *, sync: bool = False, shared: bool =
         "host": record.host,
         "parent": record.parent,
     }
-    session.journal.append_event("start", start)
+    events: list[tuple[str, Mapping[str, Any]]] = [("start", start)]
     if record.note:
-        session.journal.append_event("set", {"note": record.note})
+        events.append(("set", {"note": record.note}))
+    events += _tag_events(tags or {})
+    try:
+        journal.append_events(events)
+    except OSError:
+        shutil.rmtree(live.folder, ignore_errors=True)
+        raise
     return session
 
 
@@ -334,10 +350,14 @@ def resume(
         is_guest = live is not None
         if live is None:
             live, _ = create_live(store.repository, run_id)
-        with live.fold_lock(wait=True) as held:  # whoever is committing it is let finish
-            if held:
-                journal = _open_journal(store.repository, live, sync=sync, shared=shared)
-                break
+        try:
+            with live.fold_lock(wait=True) as held:  # whoever is committing it is let finish
+                if held:
+                    journal = _open_journal(store.repository, live, sync=sync, shared=shared)
+                    break
+        except OSError:  # the disk fails: the journal says so, and tries again
+            journal = _open_journal(store.repository, live, sync=sync, shared=shared)
+            break
     if is_guest:
         return RunSession(store, live, stored.record, Role.GUEST, journal)
     record = replace(stored.record, status="RUNNING", ended_at=None) if role is Role.OWNER else stored.record
@@ -353,6 +373,13 @@ def _open_journal(repository: Repository, live: LiveRun, *, sync: bool, shared: 
     return Journal(
         live.folder, describe_writer, sync=sync, spare=lambda: create_spooled(repository, live.run_id).folder
     )
+
+
+def _tag_events(tags: Any) -> list[tuple[str, Mapping[str, Any]]]:
+    """The events that set tags; MLflow's tags for a run's name and note set those."""
+    plain = {check_key("tag", key): to_tag(key, value) for key, value in _check_mapping("tags", tags).items()}
+    told = {_TOLD_TAGS[key]: plain.pop(key) for key in _TOLD_TAGS if key in plain}
+    return [*([("set", told)] if told else []), *([("tag", {"tags": plain})] if plain else [])]
 
 
 def to_scalar(key: str, value: Any) -> Scalar:

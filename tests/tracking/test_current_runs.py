@@ -577,3 +577,34 @@ def test_the_log_is_silent_when_all_goes_well(repo: Repo, caplog: pytest.LogCapt
         gittrack.log({"a": 1.0})
         gittrack.log_text("x", "x.txt")
     assert caplog.records == []
+
+
+def test_a_run_that_can_be_written_nowhere_waits_in_memory_and_is_committed_when_there_is_room(
+    repo: Repo, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / f"tmp/gittrack-{os.getuid()}").write_text("in the spool's way")
+    with read_only(repo.path):
+        run = gittrack.start_run(run_name="waits")
+        gittrack.log({"loss": 0.5}, 0)
+        gittrack.log_param("lr", 0.1)
+    gittrack.end_run()
+    (warning,) = caplog.records
+    assert "values are kept in memory" in warning.getMessage()
+    stored = repo.store.get_run(run.info.run_id)
+    assert (stored.record.status, stored.record.params) == ("FINISHED", {"lr": 0.1})
+    assert [point.value for point in repo.store.read_history(stored, "loss")] == [0.5]
+    repo.assert_sound()
+
+
+def test_a_run_is_resumed_on_a_disk_that_takes_no_lock_file(repo: Repo) -> None:
+    with gittrack.start_run() as run:
+        gittrack.log({"loss": 0.5}, 0)
+    live = repo.state / "live"
+    with read_only(repo.path):
+        gittrack.start_run(run.info.run_id)
+        gittrack.log({"loss": 0.25}, 1)
+    gittrack.end_run()
+    stored = repo.store.get_run(run.info.run_id)
+    assert [point.value for point in repo.store.read_history(stored, "loss")] == [0.5, 0.25]
+    assert not list(live.iterdir())
+    repo.assert_sound()
