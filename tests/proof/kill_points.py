@@ -73,7 +73,8 @@ def run_server(module: str, count: int, seed: int, folder: Path, wrong: str) -> 
     folder.mkdir(parents=True, exist_ok=True)
     world = World(folder)
     environment = {**world.environment(), "PYTHONPATH": str(_ROOT), **preloaded(folder)}
-    argv = [sys.executable, "-W", "error", "-m", module, str(count), str(seed), str(folder), wrong]
+    # dulwich leaves what it could not write to the garbage collector
+    argv = [sys.executable, "-W", "error", "-W", "ignore::ResourceWarning", "-m", module, str(count), str(seed), str(folder), wrong]
     done = subprocess.run(argv, cwd=folder, env=environment, capture_output=True, text=True, check=False)
     if done.returncode:
         raise RuntimeError(f"{module} ended with {done.returncode}: {done.stdout[-2000:]}{done.stderr[-4000:]}")
@@ -126,12 +127,12 @@ def serve(count: int, seed: int, folder: Path, wrong: str) -> Tally:
     seen: Counter[str] = Counter()
     slowest = 0.0
     for point in chosen:
-        world.take(templates[_template_of(point.scenario)])
+        world.take(templates[template_of(point.scenario)])
         code, answer = in_child(lambda point=point: _attacked(shim, world, point, wrong), folder / "answer")  # type: ignore[misc]
         if code != -9 or answer is not None:
             losses.append(f"{point}: it was not killed but ended with {code}: {answer}")
             continue
-        ledger = Ledger(templates[_template_of(point.scenario)] / "ledger", world.ledger)
+        ledger = Ledger(templates[template_of(point.scenario)] / "ledger", world.ledger)
         code, answer = in_child(lambda ledger=ledger: judge(world, ledger), folder / "answer")  # type: ignore[misc]
         if answer is None or "error" in answer or "hung" in answer:
             losses.append(f"{point}: judging ended with {code}: {answer}")
@@ -171,7 +172,7 @@ def count_calls(
     shim: Shim, world: World, scenario: Scenario, templates: dict[str, Path], only: tuple[str, ...] = ()
 ) -> list[str]:
     """The calls that a scenario makes when nothing goes wrong; what it then left is judged too."""
-    world.take(templates[_template_of(scenario)])
+    world.take(templates[template_of(scenario)])
 
     def work() -> list[str]:
         enter(world, scenario)
@@ -183,7 +184,7 @@ def count_calls(
     code, calls = in_child(work, world.folder / "answer")
     if code:
         raise RuntimeError(f"{scenario.name} does not even work undisturbed: {calls}")
-    ledger = Ledger(templates[_template_of(scenario)] / "ledger", world.ledger)
+    ledger = Ledger(templates[template_of(scenario)] / "ledger", world.ledger)
     code, answer = in_child(lambda: judge(world, ledger), world.folder / "answer")
     if code or answer["losses"]:
         raise RuntimeError(f"{scenario.name} is not right even undisturbed: {answer}")
@@ -195,7 +196,7 @@ def enter(world: World, scenario: Scenario) -> None:
     os.environ.update(scenario.environment)
 
 
-def _template_of(scenario: Scenario) -> str:
+def template_of(scenario: Scenario) -> str:
     assert scenario.prepare is not None
     return scenario.prepare.__name__
 
@@ -209,8 +210,11 @@ def _attacked(shim: Shim, world: World, point: Point, wrong: str) -> None:
     play(point.scenario.script(world), teller)
 
 
-def judge(world: World, ledger: Ledger) -> dict[str, Any]:
+def judge(
+    world: World, ledger: Ledger, differ: Callable[[State, State], str] | None = None
+) -> dict[str, Any]:
     """What the next ordinary command makes of a world, held against the ledger."""
+    differ = differ or differ_from
     world.enter()
     losses: list[str] = []
     begun = time.monotonic()
@@ -226,7 +230,7 @@ def judge(world: World, ledger: Ledger) -> dict[str, Any]:
         losses.append(f"the next command took {took_s:.1f} s")
     losses += _age_unbegun(world)
     found = _end_shared(read_state(open_store(world)), world)
-    differences = [difference for state in ledger.list_states(found) for difference in [_differ(state, found)]]
+    differences = [difference for state in ledger.list_states(found) for difference in [differ(state, found)]]
     if all(differences):
         losses.append(" / ".join(differences[:3]))
     losses += fsck(world)
@@ -259,7 +263,7 @@ def _end_shared(found: State, world: World) -> State:
     return read_state(open_store(world)) if waiting else found
 
 
-def _differ(state: State, found: State) -> str:
+def differ_from(state: State, found: State) -> str:
     """Where what stands differs from what should, in a few words; '' where it does not."""
     for name in sorted(state.keys() | found.keys()):
         if name not in state:

@@ -37,15 +37,26 @@ class Ledger:
     """
 
     def __init__(self, *paths: Path) -> None:
+        """Read ledgers, that of what stood before first."""
         self.done: list[Step] = []
         self.flying: list[Step] = []
         self.calls = 0
         self.notes: dict[str, list[Any]] = {}
-        for path in paths:
+        self._given = 0  # steps of the first ledger: what stood before
+        self._counts: list[tuple[int, int]] = []  # how many steps were done when so many calls had been made
+        for number, path in enumerate(paths):
+            if number == 1:
+                self._given = len(self.done)
             for line in path.read_bytes().splitlines() if path.exists() else ():
                 self._take(json.loads(line))
 
+    def forget_from(self, at: int) -> None:
+        """Let all be in flight that was acknowledged after the call of that number."""
+        sure = max((steps for steps, made in self._counts if made < at), default=self._given)
+        self.done, self.flying = self.done[:sure], [*self.done[sure:], *self.flying]
+
     def _take(self, fields: dict[str, Any]) -> None:
+        made = fields.pop("calls", None)
         for word, value in fields.items():
             if word == "doing":
                 self.flying = value
@@ -53,6 +64,8 @@ class Ledger:
                 self.done += self.flying
                 self.flying = []
                 self.calls += 1
+                if made is not None:
+                    self._counts.append((len(self.done), made))
             else:
                 self.notes.setdefault(word, []).append(value)
 

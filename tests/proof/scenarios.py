@@ -412,7 +412,8 @@ SCENARIOS = (
     Scenario("artifacts", artifacts, two_runs),
     Scenario("train in a new experiment", train_in_new_experiment, two_runs),
     Scenario("recover by starting", recover_by_starting, dead_runs),
-    Scenario("first run", first_run, nothing),
+    # that no repository can be made is told at once, before there is any training
+    Scenario("first run", first_run, nothing, is_training=False),
     Scenario("init", init, nothing, is_training=False),
     Scenario("log to an ended run", log_to_ended, two_runs),
     Scenario("edit by API", edit_by_api, two_runs, is_training=False),

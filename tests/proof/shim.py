@@ -80,6 +80,10 @@ class Shim:
         """Let everything pass from now on."""
         self._library.shim_disarm()
 
+    def count(self) -> int:
+        """How many calls have been counted."""
+        return int(self._library.shim_count())
+
     def list_calls(self) -> list[str]:
         """The calls that were counted: name and path."""
-        return [os.fsdecode(self._library.shim_call(at + 1)) for at in range(self._library.shim_count())]
+        return [os.fsdecode(self._library.shim_call(at + 1)) for at in range(self.count())]

@@ -97,9 +97,9 @@ class World:
         shutil.copyfile(self.ledger, template / "ledger")
 
     def take(self, template: Path) -> None:
-        """Put a fresh copy of a template here."""
+        """Put a fresh copy of a template here; a disk that is mounted at the repository's place stays."""
         shutil.rmtree(self.folder / "world", ignore_errors=True)
-        shutil.copytree(template / "world", self.folder / "world", symlinks=True)
+        shutil.copytree(template / "world", self.folder / "world", symlinks=True, dirs_exist_ok=True)
         self.ledger.unlink(missing_ok=True)
 
     def git(self, *words: str) -> str:
