@@ -17,7 +17,7 @@ from gittrack.errors import ArtifactError, ArtifactMissingError, DamagedError
 from gittrack.git.packs import fsync_folder
 from gittrack.git.repository import Repository
 from gittrack.schema.names import INLINE_BYTES_MAX
-from gittrack.store.syncing import sync_file
+from gittrack.store.syncing import sync_file, write_anew
 
 POINTER_BYTES_MAX = 1024
 
@@ -98,7 +98,11 @@ def place_object(repository: Repository, staged: str, content: Content) -> None:
     _make_folders(os.path.dirname(target), repository.common_dir)
     if not _is_there(target, content.size_bytes):
         _bring(staged, target)
-    sync_file(target)  # also one that stood there: git-lfs syncs nothing, and its other bringer may be at it
+    try:
+        sync_file(target)  # also one that stood there: git-lfs syncs nothing, and its other bringer may be at it
+    except OSError:
+        write_anew(target)
+        raise
 
 
 def object_path(repository: Repository, oid: str) -> str:
@@ -205,6 +209,9 @@ def _bring(staged: str, target: str) -> None:
     try:
         os.fchmod(descriptor, 0o644)
         os.fsync(descriptor)
+    except OSError:
+        write_anew(staged)
+        raise
     finally:
         os.close(descriptor)
     try:

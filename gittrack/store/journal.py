@@ -35,7 +35,7 @@ from typing import Any
 from gittrack.errors import InvalidValueError, RunStateError
 from gittrack.schema.values import check_metrics, check_step, check_time
 from gittrack.store.mounts import may_map
-from gittrack.store.syncing import LateFiles, sync_file
+from gittrack.store.syncing import PAGE, LateFiles, copy_stream, dirty_again, sync_file, write_whole
 
 MAGIC, VERSION = b"GTJ1", 1
 HEADER = struct.Struct("<4sIQ")
@@ -216,6 +216,11 @@ class Journal:
         try:
             os.fdatasync(descriptor)
             self._synced = (*mark, last == (*mark, False))
+        except OSError:
+            with self._lock:
+                start = max(0, (last or (0,))[0] - 2 * EVENT_BYTES_MAX) // PAGE * PAGE
+                dirty_again(descriptor, start, self._file_end, mapped=self._mapped)
+            raise
         finally:
             os.close(descriptor)
 
@@ -424,7 +429,7 @@ class Journal:
         try:
             while self._backlog:
                 window = self._backlog[0]
-                _write_whole(self._descriptor, window, self._file_end)
+                write_whole(self._descriptor, window, self._file_end)
                 self._drained.append((self._file_end, window))
                 self._file_end += len(window)
                 self._backlog.pop(0)
@@ -437,7 +442,7 @@ class Journal:
         while self._drained:
             place, window = self._drained[-1]
             assert self._descriptor is not None
-            _write_whole(self._descriptor, window, place)
+            write_whole(self._descriptor, window, place)
             self._drained.pop()
 
     def _finish_file(self, descriptor: int) -> None:
@@ -457,9 +462,9 @@ class Journal:
             folder = self._spare()
             copy = os.open(os.path.join(folder, os.path.basename(self.path)), os.O_RDWR | os.O_CREAT, 0o600)
             try:
-                place = _copy_stream(self._descriptor, copy, self._file_end)
+                place = copy_stream(self._descriptor, copy, self._file_end)
                 for window in self._backlog:
-                    _write_whole(copy, window, place)
+                    write_whole(copy, window, place)
                     place += len(window)
             finally:
                 os.close(copy)
@@ -471,7 +476,7 @@ class Journal:
         """Put a removed stream back in its place, whole: what a commit took of it already is not taken twice."""
         copy = self._create_file()
         try:
-            _copy_stream(descriptor, copy, self._file_end)
+            copy_stream(descriptor, copy, self._file_end)
         finally:
             os.close(copy)
 
@@ -570,25 +575,6 @@ class _Flusher:
 def is_open_here(nonce: str) -> bool:
     """Whether this very process has the stream of that name open."""
     return any(journal.nonce == nonce for journal in _flusher.list_open())
-
-
-def _copy_stream(source: int | None, target: int, length: int) -> int:
-    """Copy the first bytes of a stream; returns how many there were."""
-    place = 0
-    while source is not None and place < length:
-        chunk = os.pread(source, min(_WINDOW_MAX, length - place), place)
-        if not chunk:
-            break
-        _write_whole(target, chunk, place)
-        place += len(chunk)
-    return length
-
-
-def _write_whole(descriptor: int, data: bytes | bytearray, place: int) -> None:
-    view = memoryview(data)
-    while view:
-        done = os.pwrite(descriptor, view, place)
-        view, place = view[done:], place + done
 
 
 def _has_gil() -> bool:

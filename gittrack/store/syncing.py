@@ -8,13 +8,16 @@ from __future__ import annotations
 
 import ctypes
 import functools
+import mmap
 import os
+import shutil
 import threading
 from collections import deque
 from collections.abc import Callable
 
 from gittrack.git.packs import fsync_folder
 
+PAGE = mmap.ALLOCATIONGRANULARITY
 _PIECE = 8 << 20
 _WAIT_WRITE_WAIT = 7  # sync_file_range(2): SYNC_FILE_RANGE_WAIT_BEFORE | _WRITE | _WAIT_AFTER
 
@@ -70,6 +73,7 @@ class LateFiles:
         except OSError:
             self._waiting.popleft()
             self._place = 0
+            write_anew(path)
             raise
         finally:
             os.close(descriptor)
@@ -89,6 +93,59 @@ def sync_file(path: str) -> None:
     finally:
         os.close(descriptor)
     fsync_folder(os.path.dirname(path))
+
+
+def write_anew(path: str) -> None:
+    """Put a copy in the place of a file that could not be synced, so that the next attempt writes it all.
+
+    After a failed fsync the kernel takes the pages for written: syncing the same file again would find nothing to
+    do, and succeed. See <https://wiki.postgresql.org/wiki/Fsync_Errors>.
+    """
+    temporary = os.path.join(os.path.dirname(path), f"tmp-{os.urandom(8).hex()}")
+    try:
+        shutil.copy(path, temporary)
+        os.replace(temporary, path)
+    except OSError:
+        try:
+            os.unlink(temporary)
+        except OSError:
+            pass
+
+
+def dirty_again(descriptor: int, start: int, end: int, *, mapped: bool) -> None:
+    """As `write_anew` for a file that is being written: let the next sync write some bytes once more.
+
+    Args:
+        start: a multiple of the page size. mapped: others store into the file meanwhile, by a mapping.
+    """
+    if not mapped:
+        for place in range(start, end, _PIECE):
+            write_whole(descriptor, os.pread(descriptor, min(_PIECE, end - place), place), place)
+    elif start < end:
+        with mmap.mmap(descriptor, end - start, offset=start) as pages:
+            # between reading a byte and storing it CPython has no point at which another thread could come
+            for at in range(0, end - start, PAGE):
+                pages[at : at + 1] = pages[at : at + 1]
+
+
+def copy_stream(source: int | None, target: int, length: int) -> int:
+    """Copy the first bytes of a stream; returns how many there were."""
+    place = 0
+    while source is not None and place < length:
+        chunk = os.pread(source, min(_PIECE, length - place), place)
+        if not chunk:
+            break
+        write_whole(target, chunk, place)
+        place += len(chunk)
+    return length
+
+
+def write_whole(descriptor: int, data: bytes | bytearray, place: int) -> None:
+    """Write all of some bytes at a place."""
+    view = memoryview(data)
+    while view:
+        done = os.pwrite(descriptor, view, place)
+        view, place = view[done:], place + done
 
 
 def _fsync_folder_if_there(folder: str) -> None:
