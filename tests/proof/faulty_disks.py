@@ -1,7 +1,7 @@
 """A disk fails: at one call or from one on, by the shim; full or read-only, by real mounts.
 
-No exception may reach training, nothing acknowledged may be lost, and once the disk is well again the next ordinary
-command needs no help. A command that edits says in a line what is wrong, and does it when it is asked again.
+No exception may reach training, nothing acknowledged may be lost, and once the disk is well again the next
+ordinary command needs no help. A command that edits says in a line what is wrong, and does it when asked again.
 
 What counts as acknowledged: a call that returned, unless a warning said that its artifact is not kept. Where
 everything fails at once, the spool too, what was acknowledged before that.
@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import atexit
 import errno
+import itertools
 import logging
 import os
 import random
@@ -34,11 +35,11 @@ from tests.proof.kill_points import (
     template_of,
     warm_up,
 )
-from tests.proof.ledger import Ledger, Teller
+from tests.proof.ledger import Ledger, State, Teller
 from tests.proof.scenarios import SCENARIOS, Scenario
 from tests.proof.shim import Mode, Shim
 from tests.proof.tally import Tally
-from tests.proof.world import CommandFailed, World, in_child
+from tests.proof.world import CommandError, World, in_child
 
 PROMISE = "Training never breaks because of tracking: a failing disk costs one warning and nothing acknowledged"
 UNIT = "faults"
@@ -55,8 +56,8 @@ class Fault:
     """One way in which a disk fails during a scenario.
 
     Attributes:
-        kind: "once", "repository" (from a call on, the spool still works), "everything" (from a call on), "flock", or
-            the name of a real fault: "full", "read-only repository", "read-only home", "read-only both".
+        kind: "once", "repository" (from a call on, the spool still works), "everything" (from a call on), "flock",
+            or the name of a real fault: "full", "read-only repository", "read-only home", "read-only both".
         at: the number of the call, from 1; of a full disk the KiB that are left.
     """
 
@@ -103,9 +104,7 @@ def serve(count: int, seed: int, folder: Path, wrong: str) -> Tally:
     return Tally(len(chosen), losses, {"all faults": float(len(faults)), **dict(sorted(seen.items()))})
 
 
-def list_faults(
-    shim: Shim, world: World, scenario: Scenario, templates: dict[str, Path]
-) -> Iterator[Fault]:
+def list_faults(shim: Shim, world: World, scenario: Scenario, templates: dict[str, Path]) -> Iterator[Fault]:
     """Every fault of a scenario."""
     for number, call in enumerate(count_calls(shim, world, scenario, templates), 1):
         shown = call.replace(str(world.folder / "world") + "/", "")
@@ -133,9 +132,9 @@ def _suffer(shim: Shim, world: World, fault: Fault, template: Path, wrong: str) 
         if code or answer is None or "error" in answer:
             return {"losses": [f"the process ended with {code}: {answer}"]}
         ledger = Ledger(template / "ledger", world.ledger)
-        found, judged = _judge_notes(fault, ledger), None
+        found = _judge_notes(fault, ledger)
         _weaken(ledger, fault)
-        code, judged = in_child(lambda: judge(world, ledger, _fits(ledger)), world.folder / "answer")
+        code, judged = in_child(lambda: judge(world, ledger, _fits(ledger, fault)), world.folder / "answer")
         if judged is None or "error" in judged or "hung" in judged:
             return {"losses": [*found["losses"], f"judging ended with {code}: {judged}"]}
         found["losses"] += judged["losses"]
@@ -161,14 +160,14 @@ def _play_on(shim: Shim, world: World, fault: Fault, wrong: str) -> dict[str, An
         try:
             call()
         except Exception as error:
-            said = error.said if isinstance(error, CommandFailed) else ""
+            said = error.said if isinstance(error, CommandError) else ""
             teller.tell(raised=[type(error).__name__, str(error), said])
             if not fault.scenario.is_training:
                 if _is_real(fault):  # it goes on until we end: there is no again
                     teller.tell(gave_up=True)
                     return {}
                 shim.disarm()
-                teller.tell(retried=sorted({f"run {step[1]}" for step in steps if step[0] != "experiment"}))
+                teller.tell(retried=sorted({f"run {name}" for step in steps for name in map(str, step[1:3])}))
                 try:
                     call()
                 except Exception as again:
@@ -267,38 +266,46 @@ _SEVERAL_RUNS = ("finish", "nested", "recover by starting", "recover", "log to a
 
 def _weaken(ledger: Ledger, fault: Fault) -> None:
     """Where everything fails from a call on, only what was acknowledged before that is sure to stand."""
-    if fault.kind == "everything" and fault.scenario.is_training:
+    if fault.kind == "everything" and not ledger.notes.get("retried"):
         ledger.forget_from(fault.at)
-    if ledger.notes.get("gave_up"):
-        return
 
 
-def _fits(ledger: Ledger) -> Callable[[dict[str, Any], dict[str, Any]], str]:
-    """As the judge compares, but for artifacts that a warning gave up, and revisions of what was done twice."""
+def _fits(ledger: Ledger, fault: Fault) -> Callable[[State, State], str]:
+    """As the judge compares, but for what a failing disk may do.
+
+    Artifacts that a warning gave up may be gone; what could not be committed at once makes fewer revisions, what
+    an edit did though it failed makes more; a point that was written, and neither synced nor taken back, is there
+    twice.
+    """
     warned = " ".join(text for _, text in ledger.notes.get("warned", []))
     retried = {name for names in ledger.notes.get("retried", []) for name in names}
     lost = set(re.findall(r"cannot keep (\S+) of run", warned))
-    untold = "cannot note experiment" in warned
-    late = set(re.findall(r"cannot commit run (\S+) now", warned))
+    untold, late = "cannot note experiment" in warned, "cannot commit run" in warned
 
-    def differ(state: dict[str, Any], found: dict[str, Any]) -> str:
-        expected, stands = _copy(state), _copy(found)
+    def differ(state: State, found: State) -> str:
+        expected, stands = ({name: dict(run) for name, run in side.items()} for side in (state, found))
         for name in list(expected):
             if untold and name.startswith("experiment ") and name not in stands:
                 del expected[name]
             elif name in stands and name.startswith("run "):
-                for side in (expected[name], stands[name]):
-                    side["artifacts"] = {path: file for path, file in side["artifacts"].items() if path not in lost}
-                more = stands[name]["revision"] - expected[name]["revision"]
-                if (more > 0 and name in retried) or (more < 0 and late):  # what was late is one revision
-                    del stands[name]["revision"], expected[name]["revision"]
+                sides = expected[name], stands[name]
+                for side in sides:
+                    side["artifacts"] = {
+                        path: kept for path, kept in side["artifacts"].items() if path not in lost
+                    }
+                    if name in retried and fault.kind != "once":
+                        side["points"] = {key: _without_twins(rows) for key, rows in side["points"].items()}
+                more = sides[1]["revision"] - sides[0]["revision"]
+                if (more > 0 and name in retried) or (more < 0 and (late or lost)):
+                    del sides[0]["revision"], sides[1]["revision"]
         return differ_from(expected, stands)
 
     return differ
 
 
-def _copy(state: dict[str, Any]) -> dict[str, Any]:
-    return {name: dict(found) for name, found in state.items()}
+def _without_twins(rows: list[list[Any]]) -> list[str]:
+    """The values of a history, those that follow their like left out."""
+    return [value for value, _ in itertools.groupby(row[1] for row in rows)]
 
 
 def _drop_what_fails() -> None:

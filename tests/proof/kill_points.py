@@ -26,7 +26,7 @@ from tests.proof.scenarios import SCENARIOS, Scenario
 from tests.proof.shim import HALVES, Mode, Shim, preloaded
 from tests.proof.tally import Tally
 from tests.proof.world import (
-    CommandFailed,
+    CommandError,
     World,
     find_leftovers,
     fsck,
@@ -74,7 +74,19 @@ def run_server(module: str, count: int, seed: int, folder: Path, wrong: str) -> 
     world = World(folder)
     environment = {**world.environment(), "PYTHONPATH": str(_ROOT), **preloaded(folder)}
     # dulwich leaves what it could not write to the garbage collector
-    argv = [sys.executable, "-W", "error", "-W", "ignore::ResourceWarning", "-m", module, str(count), str(seed), str(folder), wrong]
+    argv = [
+        sys.executable,
+        "-W",
+        "error",
+        "-W",
+        "ignore::ResourceWarning",
+        "-m",
+        module,
+        str(count),
+        str(seed),
+        str(folder),
+        wrong,
+    ]
     done = subprocess.run(argv, cwd=folder, env=environment, capture_output=True, text=True, check=False)
     if done.returncode:
         raise RuntimeError(f"{module} ended with {done.returncode}: {done.stdout[-2000:]}{done.stderr[-4000:]}")
@@ -147,13 +159,19 @@ def serve(count: int, seed: int, folder: Path, wrong: str) -> Tally:
 
 def warm_up() -> None:
     """Load now, once, what every forked child would load or look up by itself."""
-    import gittrack.cli.app
-    import gittrack.tracking.current
-    import gittrack.tracking.monitor
     from gittrack.tracking.provenance import read_requirements
 
     read_requirements()
-    for module in ("dulwich.refs", "dulwich.file", "yaml", "typer.main", "gittrack.cli.executing", "numpy"):
+    for module in (
+        "gittrack.cli.app",
+        "gittrack.tracking.current",
+        "dulwich.refs",
+        "dulwich.file",
+        "yaml",
+        "typer.main",
+        "gittrack.cli.executing",
+        "numpy",
+    ):
         __import__(module)
 
 
@@ -164,7 +182,9 @@ def list_points(shim: Shim, world: World, scenario: Scenario, templates: dict[st
     for number, call in enumerate(calls, 1):
         halved = call.split(" ")[0] in HALVES
         shown = call.replace(str(world.folder / "world") + "/", "")
-        points += [Point(scenario, number, mode, shown) for mode in _KILLS if halved or mode is not Mode.KILL_MIDDLE]
+        points += [
+            Point(scenario, number, mode, shown) for mode in _KILLS if halved or mode is not Mode.KILL_MIDDLE
+        ]
     return points
 
 
@@ -210,9 +230,7 @@ def _attacked(shim: Shim, world: World, point: Point, wrong: str) -> None:
     play(point.scenario.script(world), teller)
 
 
-def judge(
-    world: World, ledger: Ledger, differ: Callable[[State, State], str] | None = None
-) -> dict[str, Any]:
+def judge(world: World, ledger: Ledger, differ: Callable[[State, State], str] | None = None) -> dict[str, Any]:
     """What the next ordinary command makes of a world, held against the ledger."""
     differ = differ or differ_from
     world.enter()
@@ -220,7 +238,7 @@ def judge(
     begun = time.monotonic()
     try:
         gittrack("ls", "--json")
-    except CommandFailed as error:
+    except CommandError as error:
         if ledger.done or "no git repository here" not in error.said:
             losses.append(str(error))
         gittrack("init")
@@ -302,7 +320,7 @@ def _forget_early() -> None:
         return former(self, *given)
 
     former = committing.Branches.commit
-    committing.Branches.commit = commit  # type: ignore[method-assign]
+    committing.Branches.commit = commit  # type: ignore[assignment,method-assign]
     LiveRun.remove = lambda self, taken: True  # type: ignore[method-assign]
 
 

@@ -1,7 +1,7 @@
 """What is done while a process is killed or its disk fails: each a script of calls, told before and after.
 
-A script yields pairs: the steps that a call takes (`tests.proof.ledger`), and the call. Every script begins in a world that
-was prepared by another script, whose steps are as acknowledged as its own.
+A script yields pairs: the steps that a call takes (`tests.proof.ledger`), and the call. Every script begins in a
+world that was prepared by another script, whose steps are as acknowledged as its own.
 """
 
 from __future__ import annotations
@@ -194,7 +194,7 @@ def log(world: World) -> Iterator[Call]:
             values = {f"m{number}": step / (number + 3) for number in range(25)}
             steps += on("log", record(step, **values))
             batch.append((values, step))
-        yield steps, lambda batch=batch: [gt.log(values, step) for values, step in batch]  # type: ignore[misc]
+        yield steps, lambda batch=batch: [gt.log(values, step) for values, step in batch]  # type: ignore[func-returns-value,misc]
         yield tag("log", "turn", str(turn))
     yield end("log")
 
@@ -306,8 +306,9 @@ def log_to_ended(world: World) -> Iterator[Call]:
         revision("old", points("late", (3, 0.75))),
         partial(client.log_metric, run_id, "late", 0.75, step=3),
     )
-    yield revision("old", artifact("late.bin", BIG[:5000])), lambda: client.log_stream(
-        run_id, io.BytesIO(BIG[:5000]), "late.bin"
+    yield (
+        revision("old", artifact("late.bin", BIG[:5000])),
+        lambda: client.log_stream(run_id, io.BytesIO(BIG[:5000]), "late.bin"),
     )
     yield revision("old", ["param", "late", ["int", 1]]), partial(client.log_param, run_id, "late", 1)
 
@@ -367,12 +368,18 @@ def recover_by_starting(world: World) -> Iterator[Call]:
 def shared(world: World) -> Iterator[Call]:
     begun = [begin("by hand", shared=True), *on("by hand", ["note", "n"])]
     yield command(begun, "start", "--name", "by hand", "--note", "n")
-    yield command(on("by hand", record(0, loss=0.5, acc=0.25)), "log", "metric", "loss=0.5", "acc=0.25", "--run", "by hand")
-    yield command(on("by hand", ["param", "lr", ["float", (0.1).hex()]]), "log", "param", "lr=0.1", "--run", "by hand")
+    yield command(
+        on("by hand", record(0, loss=0.5, acc=0.25)), "log", "metric", "loss=0.5", "acc=0.25", "--run", "by hand"
+    )
+    yield command(
+        on("by hand", ["param", "lr", ["float", (0.1).hex()]]), "log", "param", "lr=0.1", "--run", "by hand"
+    )
     yield command(on("by hand", ["tag", "a", "b"]), "log", "tag", "a=b", "--run", "by hand")
     path = world.folder / "weights.bin"
     path.write_bytes(BIG[:9000])
-    yield command(on("by hand", artifact("weights.bin", BIG[:9000])), "log", "artifact", str(path), "--run", "by hand")
+    yield command(
+        on("by hand", artifact("weights.bin", BIG[:9000])), "log", "artifact", str(path), "--run", "by hand"
+    )
     yield command(on("by hand", ["end", "FAILED"]), "finish", "--run", "by hand", "--status", "FAILED")
 
 

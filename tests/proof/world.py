@@ -103,7 +103,9 @@ class World:
         self.ledger.unlink(missing_ok=True)
 
     def git(self, *words: str) -> str:
-        done = subprocess.run(["git", *words], cwd=self.repo, capture_output=True, text=True, env=self.environment())
+        done = subprocess.run(
+            ["git", *words], cwd=self.repo, capture_output=True, text=True, env=self.environment()
+        )
         assert done.returncode == 0, (words, done.returncode, done.stdout, done.stderr)
         return done.stdout
 
@@ -118,7 +120,7 @@ class World:
         (self.repo / "train.py").write_text("print('train more')\n")
 
 
-class CommandFailed(Exception):
+class CommandError(Exception):
     """A command line that did not exit with 0."""
 
     def __init__(self, words: tuple[str, ...], code: int, output: str, said: str) -> None:
@@ -130,11 +132,15 @@ def gittrack(*words: str) -> str:
     """What a command prints, run inside this very process as its main would.
 
     Raises:
-        CommandFailed: its exit code is not 0.
+        CommandError: its exit code is not 0.
     """
     from gittrack.cli.app import _guarded
 
-    out, err, former = io.TextIOWrapper(io.BytesIO(), encoding="utf-8", write_through=True), io.StringIO(), sys.argv
+    out, err, former = (
+        io.TextIOWrapper(io.BytesIO(), encoding="utf-8", write_through=True),
+        io.StringIO(),
+        sys.argv,
+    )
     sys.argv = ["gittrack", *words]
     try:
         with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
@@ -144,9 +150,9 @@ def gittrack(*words: str) -> str:
                 code = int(end.code or 0) if not isinstance(end.code, str) else 1
     finally:
         sys.argv = former
-    printed = out.buffer.getvalue().decode()  # type: ignore[attr-defined]
+    printed = out.buffer.getvalue().decode()
     if code:
-        raise CommandFailed(words, code, printed, err.getvalue())
+        raise CommandError(words, code, printed, err.getvalue())
     return printed
 
 
