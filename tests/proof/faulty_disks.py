@@ -28,15 +28,17 @@ from tests.proof.kill_points import (
     count_calls,
     differ_from,
     enter,
+    in_two,
     judge,
     main,
     make_templates,
+    pick_scenarios,
     run_server,
     template_of,
     warm_up,
 )
 from tests.proof.ledger import Ledger, State, Teller
-from tests.proof.scenarios import SCENARIOS, Scenario
+from tests.proof.scenarios import Scenario
 from tests.proof.shim import Mode, Shim
 from tests.proof.tally import Tally
 from tests.proof.world import CommandError, World, in_child
@@ -46,6 +48,8 @@ UNIT = "faults"
 FULL, SLICE = 4_000, 60
 
 _ERRORS = ("EIO", "ENOSPC", "EDQUOT", "EACCES", "EROFS")
+# Not tried yet: the lock of packed-refs as in `kill_points`; a .keep that cannot be removed, which stays.
+NOT_YET = re.compile(r"\S+ repo/\.git/packed-refs|unlink \S+\.keep")
 _TOLD_ERROR = re.compile(r"^error: [^b\n].*\n(hint: .*\n)?\Z", re.MULTILINE)  # not b'…'
 _FREE_KIB = (0, 8, 40, 100, 180, 300)
 _ROOM_MIB = 24
@@ -73,7 +77,7 @@ class Fault:
 
 def attack(count: int, seed: int, folder: Path) -> Tally:
     """So many of all faults, a sample by the seed."""
-    return run_server("tests.proof.faulty_disks", count, seed, folder, "")
+    return in_two("tests.proof.faulty_disks", count, seed, folder)
 
 
 def control(count: int, seed: int, folder: Path) -> Tally:
@@ -81,12 +85,12 @@ def control(count: int, seed: int, folder: Path) -> Tally:
     return run_server("tests.proof.faulty_disks", count, seed, folder, "careless")
 
 
-def serve(count: int, seed: int, folder: Path, wrong: str) -> Tally:
+def serve(count: int, seed: int, folder: Path, variant: str) -> Tally:
     """The attack itself, inside the process that has the shim."""
     shim, world = Shim(), World(folder)
     os.environ.pop("LD_PRELOAD", None)
     warm_up()
-    scenarios = SCENARIOS if not wrong else [found for found in SCENARIOS if found.name in ("log", "log synced")]
+    scenarios = pick_scenarios(variant, "log", "log synced")
     templates = make_templates(world, scenarios)
     faults = [fault for scenario in scenarios for fault in list_faults(shim, world, scenario, templates)]
     by_shim = [fault for fault in faults if fault.call]
@@ -97,7 +101,7 @@ def serve(count: int, seed: int, folder: Path, wrong: str) -> Tally:
     losses: list[str] = []
     seen: Counter[str] = Counter()
     for fault in chosen:
-        found = _suffer(shim, world, fault, templates[template_of(fault.scenario)], wrong)
+        found = _suffer(shim, world, fault, templates[template_of(fault.scenario)], variant)
         losses += [f"{fault}: {loss}" for loss in found.pop("losses", [])]
         seen.update(found)
         seen[fault.kind] += 1
@@ -108,8 +112,12 @@ def list_faults(shim: Shim, world: World, scenario: Scenario, templates: dict[st
     """Every fault of a scenario."""
     for number, call in enumerate(count_calls(shim, world, scenario, templates), 1):
         shown = call.replace(str(world.folder / "world") + "/", "")
+        if NOT_YET.match(shown):
+            continue
         for error in _ERRORS:
             for kind in ("once", "repository", "everything"):
+                if scenario.name == "purge" and kind != "once":
+                    continue
                 if kind != "repository" or shown.split(" ")[1].startswith("repo"):
                     yield Fault(scenario, kind, number, error, shown)
     for number, call in enumerate(count_calls(shim, world, scenario, templates, only=("flock",)), 1):
@@ -120,14 +128,14 @@ def list_faults(shim: Shim, world: World, scenario: Scenario, templates: dict[st
         yield Fault(scenario, kind, 0)
 
 
-def _suffer(shim: Shim, world: World, fault: Fault, template: Path, wrong: str) -> dict[str, Any]:
+def _suffer(shim: Shim, world: World, fault: Fault, template: Path, variant: str) -> dict[str, Any]:
     """Play a scenario with a fault, and judge what stands when that is over."""
     with ExitStack() as stack:
         if fault.kind == "full":
             stack.enter_context(_small_disk(world))
         world.take(template)
         with _real_fault(world, fault):
-            work = lambda: _play_on(shim, world, fault, wrong)  # noqa: E731
+            work = lambda: _play_on(shim, world, fault, variant)  # noqa: E731
             code, answer = in_child(work, world.folder / "answer")
         if code or answer is None or "error" in answer:
             return {"losses": [f"the process ended with {code}: {answer}"]}
@@ -141,10 +149,10 @@ def _suffer(shim: Shim, world: World, fault: Fault, template: Path, wrong: str) 
         return found
 
 
-def _play_on(shim: Shim, world: World, fault: Fault, wrong: str) -> dict[str, Any]:
+def _play_on(shim: Shim, world: World, fault: Fault, variant: str) -> dict[str, Any]:
     """Make the calls of a scenario while its disk fails; an edit that fails is made again without the fault."""
     enter(world, fault.scenario)
-    if wrong:
+    if variant == "careless":
         _drop_what_fails()
     teller = Teller(world.ledger)
     logging.getLogger("gittrack").addHandler(_Warnings(teller))
