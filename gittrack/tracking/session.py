@@ -183,7 +183,7 @@ class RunSession:
         try:
             self.journal.append_event("source", fields)
         except OSError as error:  # of a shared run, which goes without
-            self._lose("what made it", error)
+            self._lose("the source", error)
 
     def _keep_code(self, provenance: Provenance) -> ObjectId | None:
         code = provenance.code

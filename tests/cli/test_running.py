@@ -170,3 +170,16 @@ def test_a_run_whose_finish_died_before_the_commit_is_committed_by_the_next_comm
     assert shell.gittrack("recover").split() == [run_id]
     (listed,) = json.loads(shell.gittrack("ls", "--json"))
     assert (listed["status"], listed["live"]) == ("FAILED", False)
+
+
+def test_a_start_that_fails_leaves_no_run_behind(shell: Shell) -> None:
+    """Its name, and logging without naming it, would mean two runs from then on."""
+    limit = ["sh", "-c", 'ulimit -f 1; trap "" XFSZ; exec "$0" "$@"', GITTRACK]  # no file over 512 bytes
+    failed = shell.run(*limit, "start", "--name", "twice", "--note", "n" * 400, code=1)
+    assert failed.stderr.startswith("error: ")
+    assert failed.stderr.count("\n") == 1
+    run_id = shell.gittrack("start", "--name", "twice", "--note", "n", "-t", "a=b").strip()
+    shell.gittrack("log", "metric", "loss=0.5")
+    assert shell.gittrack("finish").strip() == run_id
+    (listed,) = json.loads(shell.gittrack("ls", "--json"))
+    assert (listed["name"], listed["note"], listed["tags"]) == ("twice", "n", {"a": "b"})
