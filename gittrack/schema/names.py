@@ -80,7 +80,27 @@ def check_name(kind: str, name: object) -> str:
         raise InvalidValueError(f"a {kind} name is text that is not blank, not {name!r}")
     if len(name) > NAME_CHARS_MAX:
         raise InvalidValueError(f"the {kind} name has {len(name)} characters; the limit is {NAME_CHARS_MAX}")
-    return clean_text(name)
+    return check_text(f"{kind} name", name)
+
+
+def check_text(what: str, text: object) -> str:
+    """The text itself, when the files of a run can hold it; ``what`` is the word for the message.
+
+    Lone surrogates are refused: no UTF-8 has them, and escapes in their place would read back as another text.
+
+    Raises:
+        InvalidValueError: it is no text, or has one.
+    """
+    if not isinstance(text, str):
+        raise InvalidValueError(f"a {what} is text, not {type(text).__name__}")
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise InvalidValueError(
+            f"the {what} has a lone surrogate (U+{ord(text[error.start]):04X}), which is no Unicode text",
+            "most often it is a file name that is not UTF-8: log repr(value) instead",
+        ) from None
+    return text if type(text) is str else str.__str__(text)  # NumPy's own str() drops NULs at the end
 
 
 def check_artifact_path(path: object) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -26,33 +25,44 @@ def check_metrics(metrics: Mapping[str, Any]) -> list[float]:
     return [_check_value(check_key("metric", key), value) for key, value in metrics.items()]
 
 
+def shown(value: Any) -> str:
+    """A value for a message: the beginning of its `repr`, or its type where that raises (a long integer)."""
+    try:
+        return f"{value!r:.80}"
+    except Exception:
+        return f"this {type(value).__name__}"
+
+
 def _check_value(key: str, value: Any) -> float:
-    """A metric's value as float64: numbers, NumPy and torch scalars, one-element arrays, numeric text."""
+    """A metric's value as ``float()`` makes it: of numbers, NumPy and torch scalars, numeric text."""
     try:
         if hasattr(value, "item") and getattr(value, "size", 1) == 1:
             value = value.item()
         return float(value)
-    except OverflowError:
-        return math.inf if value > 0 else -math.inf
+    except OverflowError as error:  # infinity would be another value
+        raise InvalidValueError(f"metric {key!r} is an integer too great for a float64") from error
     except Exception as error:
         raise InvalidValueError(
-            f"metric {key!r} is no number: {value!r:.80} ({type(value).__name__})",
+            f"metric {key!r} is no number: {shown(value)} ({type(value).__name__})",
             "log text with log_param or set_tag",
         ) from error
 
 
 def check_step(step: Any) -> int:
-    """A step as an integer of 64 bits.
+    """A step as an integer of 64 bits; a float is taken where it is whole, a text where it is one's digits.
 
     Raises:
         InvalidValueError: it is none.
     """
     try:
         number = int(step)
+        is_whole = isinstance(step, str | bytes) or bool(number == step)
     except Exception as error:
-        raise InvalidValueError(f"a step is a whole number, not {step!r:.80}") from error
+        raise InvalidValueError(f"a step is a whole number, not {shown(step)}") from error
+    if not is_whole:
+        raise InvalidValueError(f"a step is a whole number, not {shown(step)}")
     if not -(1 << 63) <= number < 1 << 63:
-        raise InvalidValueError(f"step {number} does not fit 64 bits")
+        raise InvalidValueError(f"a step of {number.bit_length() + 1} bits does not fit 64")
     return number
 
 
@@ -65,7 +75,7 @@ def check_time(time_s: Any) -> float:
     try:
         moment = float(time_s)
     except Exception as error:
-        raise InvalidValueError(f"a timestamp is a number, not {time_s!r:.80}") from error
+        raise InvalidValueError(f"a timestamp is a number, not {shown(time_s)}") from error
     if not _YEAR_1_S <= moment < _YEAR_9999_S:
         raise InvalidValueError(
             f"timestamp {moment * 1000:.0f} lies outside the years 1 to 9998", "give milliseconds since the epoch"

@@ -14,7 +14,7 @@ from types import TracebackType
 from typing import IO, Any
 
 from gittrack.errors import ArtifactError, InvalidValueError, NotFoundError
-from gittrack.schema.names import check_key, check_name, clean_text
+from gittrack.schema.names import check_key, check_name, check_text, clean_text
 from gittrack.schema.records import RunRecord, Status
 from gittrack.tracking import entities, folders
 from gittrack.tracking.session import RunSession, to_timestamp
@@ -78,9 +78,11 @@ class ActiveRun(entities.Run):
     ) -> None:
         """Log values of several metrics at one step, as `log_metric`."""
         if timestamp is None:
-            self.log(metrics, step or 0)
+            self.log(metrics, 0 if step is None else step)
         else:
-            self._session.journal.append_points(metrics, step or 0, to_timestamp(timestamp) / 1000)
+            self._session.journal.append_points(
+                metrics, 0 if step is None else step, to_timestamp(timestamp) / 1000
+            )
 
     def log_param(self, key: str, value: Any, synchronous: bool | None = None) -> Any:
         """Log a param, with its type; returns the value.
@@ -117,7 +119,7 @@ class ActiveRun(entities.Run):
 
     def set_note(self, text: str) -> None:
         """Set the run's description, Markdown."""
-        self._session.journal.append_event("set", {"note": clean_text(text)})
+        self._session.journal.append_event("set", {"note": check_text("note", text)})
 
     def rename(self, name: str) -> None:
         """Give the run another name."""

@@ -13,7 +13,7 @@ from dataclasses import replace
 from typing import IO, Any
 
 from gittrack.errors import InvalidValueError, NotFoundError, RunStateError
-from gittrack.schema.names import check_key, check_name, check_run_id, clean_text
+from gittrack.schema.names import check_key, check_name, check_run_id, check_text
 from gittrack.schema.records import ExperimentRecord, RunRecord
 from gittrack.store import experiments
 from gittrack.store.live import find_live
@@ -254,7 +254,7 @@ class Client:
         if self._is_open(run_id):
             self.write(run_id, lambda run: _edit_open_tags(run, texts, removed))
             return
-        told = {_TOLD_FIELDS[key]: texts.pop(key) for key in _TOLD_FIELDS if key in texts}
+        told = session.take_told(texts)
 
         def change(record: RunRecord) -> RunRecord:
             _refuse_deleted(record)
@@ -268,7 +268,7 @@ class Client:
 
     def set_note(self, run_id: str, text: str) -> None:
         """Set a run's description, Markdown."""
-        self._edit(run_id, {"note": clean_text(text)}, "note")
+        self._edit(run_id, {"note": check_text("note", text)}, "note")
 
     def log_artifact(
         self, run_id: str, local_path: str | os.PathLike[str], artifact_path: str | None = None
@@ -435,7 +435,6 @@ def _refuse_deleted(record: RunRecord) -> None:
 
 
 MlflowClient = Client
-_TOLD_FIELDS = {"mlflow.runName": "name", "mlflow.note.content": "note"}
 
 
 def _edit_open_tags(run: ActiveRun, tags: Mapping[str, Any], removed: Sequence[str]) -> None:

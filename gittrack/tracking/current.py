@@ -14,7 +14,7 @@ from dataclasses import replace
 from typing import IO, TYPE_CHECKING, Any
 
 from gittrack.errors import InvalidValueError, RunStateError
-from gittrack.schema.names import RunId, check_run_id
+from gittrack.schema.names import RunId, check_run_id, check_text
 from gittrack.schema.records import Status
 from gittrack.store.store import Store
 from gittrack.tracking import by_id, entities, session, settings, signals, starting
@@ -185,7 +185,7 @@ def log_metric(
         InvalidValueError: the key is not taken, or the value is no number.
     """
     if timestamp is None and run_id is None:
-        log({key: value}, step or 0)
+        log({key: value}, 0 if step is None else step)
     else:
         log_metrics({key: value}, step, synchronous, run_id, timestamp)
 
@@ -389,9 +389,10 @@ def _begin(
     tags: Mapping[str, Any] | None,
     description: str | None,
 ) -> ActiveRun:
+    note = check_text("description", description) if description else ""
     with starting.read_provenance() as reading:
         record = starting.new_record(store, experiment_id, run_name, tags)
-        record = replace(record, parent=parent, note=description or record.note)
+        record = replace(record, parent=parent, note=note or record.note)
         begun = session.begin(store, record, sync=settings.wants_sync())
         begun.log_provenance(reading.finish_or_warn())
     run = opened_runs.add(ActiveRun(begun))

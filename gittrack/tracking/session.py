@@ -18,9 +18,9 @@ from gittrack.errors import GittrackError, InvalidValueError, ParamConflictError
 from gittrack.git.carrying import carry_tree
 from gittrack.git.objects import LINK_MODE, ObjectId
 from gittrack.git.repository import Repository
-from gittrack.schema.names import RunId, check_artifact_path, check_key, clean_text
+from gittrack.schema.names import RunId, check_artifact_path, check_key, check_name, check_text
 from gittrack.schema.records import Artifact, RunRecord, Scalar, Status, is_same_value
-from gittrack.schema.values import check_time
+from gittrack.schema.values import check_time, shown
 from gittrack.store.artifacts import Content, stage_chunks, stage_file
 from gittrack.store.folding import commit_live
 from gittrack.store.journal import Journal
@@ -378,7 +378,7 @@ def _open_journal(repository: Repository, live: LiveRun, *, sync: bool, shared: 
 def _tag_events(tags: Any) -> list[tuple[str, Mapping[str, Any]]]:
     """The events that set tags; MLflow's tags for a run's name and note set those."""
     plain = {check_key("tag", key): to_tag(key, value) for key, value in _check_mapping("tags", tags).items()}
-    told = {_TOLD_TAGS[key]: plain.pop(key) for key in _TOLD_TAGS if key in plain}
+    told = take_told(plain)
     return [*([("set", told)] if told else []), *([("tag", {"tags": plain})] if plain else [])]
 
 
@@ -386,11 +386,12 @@ def to_scalar(key: str, value: Any) -> Scalar:
     """A param's value with its type: text, integer, float, boolean or null; all else as its text.
 
     Raises:
-        InvalidValueError: it is longer than a megabyte, or an integer of more than 4,300 digits.
+        InvalidValueError: it is longer than a megabyte, no Unicode, or an integer of more than 4,300 digits.
     """
     if isinstance(value, Enum):
         value = value.name if not isinstance(value, str | int | float) else value.value
-    if hasattr(value, "item") and getattr(value, "size", 1) == 1 and type(value).__module__ == "numpy":
+    is_numpy = hasattr(value, "item") and type(value).__module__ == "numpy" and not isinstance(value, str)
+    if is_numpy and getattr(value, "size", 1) == 1:
         value = value.item()
     if isinstance(value, int) and value.bit_length() > _INT_BITS_MAX:
         raise InvalidValueError(f"param {key!r} is an integer of {value.bit_length()} bits", "log hex(value)")
@@ -399,7 +400,7 @@ def to_scalar(key: str, value: Any) -> Scalar:
     for kind in (int, float):
         if isinstance(value, kind) and not isinstance(value, bool):
             return kind(value)
-    text = clean_text(value if isinstance(value, str) else str(value))
+    text = _to_text(f"value of param {key!r}", value)
     if len(text) > PARAM_CHARS_MAX:
         raise InvalidValueError(
             f"param {key!r} has {len(text)} characters; the limit is {PARAM_CHARS_MAX}", "keep it with log_text"
@@ -414,8 +415,12 @@ def to_timestamp(value: Any) -> float:
         InvalidValueError: it is none.
     """
     if isinstance(value, bool) or not hasattr(value, "__float__"):
-        raise InvalidValueError(f"a timestamp is a number of milliseconds, not {value!r:.80}")
-    check_time(float(value) / 1000)
+        raise InvalidValueError(f"a timestamp is a number of milliseconds, not {shown(value)}")
+    try:
+        moment_s = float(value) / 1000
+    except Exception as error:
+        raise InvalidValueError(f"a timestamp is a number of milliseconds, not {shown(value)}") from error
+    check_time(moment_s)
     return value  # type: ignore[no-any-return]
 
 
@@ -423,9 +428,9 @@ def to_tag(key: str, value: Any) -> str:
     """A tag's value as text.
 
     Raises:
-        InvalidValueError: it is longer than a megabyte.
+        InvalidValueError: it is longer than a megabyte, or no Unicode.
     """
-    text = clean_text(value if isinstance(value, str) else str(value))
+    text = _to_text(f"value of tag {key!r}", value)
     if len(text) > TAG_CHARS_MAX:
         raise InvalidValueError(
             f"tag {key!r} has {len(text)} characters; the limit is {TAG_CHARS_MAX}", "keep it with log_text"
@@ -433,10 +438,30 @@ def to_tag(key: str, value: Any) -> str:
     return text
 
 
+def _to_text(what: str, value: Any) -> str:
+    try:
+        text = value if isinstance(value, str) else str(value)
+    except Exception as error:  # a long integer's str() raises, and so may anybody's __str__
+        raise InvalidValueError(f"the {what} has no text: {type(value).__name__}: {error}") from error
+    return check_text(what, text)
+
+
 def _check_mapping(what: str, given: Any) -> Mapping[str, Any]:
     if not isinstance(given, Mapping):
         raise InvalidValueError(f"{what} are a dict of values by key, not {type(given).__name__}")
     return given
+
+
+def take_told(tags: dict[str, str]) -> dict[str, str]:
+    """Take out of some tags those of MLflow's that are fields of the record: by field.
+
+    Raises:
+        InvalidValueError: the run's name is none.
+    """
+    told = {field: tags.pop(key) for key, field in _TOLD_TAGS.items() if key in tags}
+    if "name" in told:
+        check_name("run", told["name"])
+    return told
 
 
 _MISSING = object()

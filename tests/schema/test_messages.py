@@ -17,7 +17,7 @@ from gittrack.schema.messages import (
     parse_run_trailers,
     parse_trailers,
 )
-from gittrack.schema.names import ExperimentId, check_name
+from gittrack.schema.names import ExperimentId, clean_text
 from gittrack.schema.records import ExperimentRecord
 
 from .making import RUN_ID, TRAPS, floats, make_run, make_summary
@@ -42,7 +42,7 @@ names = texts.filter(str.strip)
 
 
 def run_of(name: str, **changed: Any) -> Any:
-    return make_run(name=check_name("run", name[:500]), **changed)
+    return make_run(name=clean_text(name[:500]), **changed)
 
 
 @given(names, texts, st.dictionaries(texts, floats, max_size=5))
@@ -63,7 +63,7 @@ def test_what_a_user_wrote_never_becomes_a_trailer(name: str, what: str, values:
 
 @given(names, texts)
 def test_an_experiments_message_is_its_own(name: str, what: str) -> None:
-    made = check_name("experiment", name[:500])
+    made = clean_text(name[:500])
     record = ExperimentRecord(
         id=ExperimentId("0"), name=made, made_as=made, created_at=0, updated_at=0, revision=2
     )

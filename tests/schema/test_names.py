@@ -14,6 +14,7 @@ from gittrack.schema.names import (
     check_key,
     check_name,
     check_run_id,
+    check_text,
     clean_text,
     experiment_id,
     experiment_of_ref,
@@ -88,8 +89,17 @@ def test_a_name_is_text_that_shows(name: object) -> None:
         check_name("run", name)
 
 
-def test_a_name_that_is_no_unicode_becomes_visible() -> None:
-    assert check_name("run", "a\udc80") == clean_text("a\udc80") == "a\\udc80"
+def test_a_name_that_is_no_unicode_is_refused() -> None:
+    with pytest.raises(InvalidValueError, match=r"^the run name has a lone surrogate \(U\+DC80\)"):
+        check_name("run", "a\udc80")
+
+
+def test_text_that_is_no_unicode_is_made_visible_or_refused() -> None:
+    assert clean_text("a\udc80") == "a\\udc80"
+    assert clean_text("é\0") == check_text("note", "é\0") == "é\0"
+    for text in ("\ud83d", "a\udc80", None, b"a"):
+        with pytest.raises(InvalidValueError):
+            check_text("note", text)
 
 
 @pytest.mark.parametrize(

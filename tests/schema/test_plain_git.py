@@ -12,7 +12,7 @@ from gittrack.git.objects import FILE_MODE, ObjectId, ObjectSet, Signature
 from gittrack.git.packs import write_pack
 from gittrack.schema.codec import encode_run
 from gittrack.schema.messages import format_run_message
-from gittrack.schema.names import check_name, experiment_ref, metric_path
+from gittrack.schema.names import clean_text, experiment_ref, metric_path
 from tests.harness import Repo
 from tests.harness import clean_world as clean_world
 from tests.harness import repo as repo
@@ -60,7 +60,7 @@ def test_git_finds_nothing_wrong_with_a_run_of_odd_names_and_checks_it_out(repo:
 def test_git_reads_our_trailers_and_no_forged_ones(repo: Repo) -> None:
     objects, parent, expected = ObjectSet("sha1"), list[ObjectId](), list[str]()
     for number, text in enumerate(FORGERIES, 1):
-        name = check_name("run", text if text.strip() else "x")
+        name = clean_text(text if text.strip() else "x")
         run = make_run(name=name, revision=number, metrics={text: make_summary(0.5)}, note=text)
         message = format_run_message(run, text, {"0" * 16: number})
         parent = [objects.add_commit(objects.add_files({}), parent, ADA, ADA, message)]

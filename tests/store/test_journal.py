@@ -83,8 +83,6 @@ class Torchlike:
         (-0.0, -0.0),
         (5e-324, 5e-324),
         (2**63 + 1, float(2**63 + 1)),
-        (10**400, math.inf),
-        (-(10**400), -math.inf),
         (math.nan, math.nan),
         (-math.inf, -math.inf),
         ("1.5", 1.5),
@@ -178,7 +176,11 @@ def test_steps_that_are_whole_numbers_are_taken(folder: str, step: Any, kept: in
     assert read_rows(journal.path) == [("a", kept, 1.0)] * 2
 
 
-@pytest.mark.parametrize("step", ["x", 2**63, -(2**63) - 1, math.nan, math.inf, [1], object()], ids=repr)
+@pytest.mark.parametrize(
+    "step",
+    ["x", 1.5, Decimal("0.5"), 2**63, -(2**63) - 1, -(10**5000), math.nan, math.inf, [1], object()],
+    ids=type,
+)
 def test_other_steps_raise_and_log_nothing(folder: str, step: Any) -> None:
     journal = open_journal(folder)
     journal.append({"a": 1.0}, 0)

@@ -28,14 +28,15 @@ def test_params_keep_their_types_and_mlflows_view_of_them_is_text(repo: Repo) ->
         "n": None,
         "s": "no",
         "np": np.int64(7),
+        "np text": np.str_("a\0"),
         "path": Path("a/b"),
         "list": [1, 2],
     }
     with gittrack.start_run() as run:
         gittrack.log_params(given)
     found = gittrack.get_run(run.info.run_id)
-    assert found.params == {**given, "np": 7, "path": "a/b", "list": "[1, 2]"}
-    assert [type(value) for value in found.params.values()] == [int, float, bool, type(None), str, int, str, str]
+    assert found.params == {**given, "np": 7, "np text": "a\0", "path": "a/b", "list": "[1, 2]"}
+    assert [type(value) for value in found.params.values()] == [int, float, bool, type(None), str, int, str, str, str]
     assert found.data.params["i"] == "3"
 
 
@@ -66,12 +67,19 @@ def test_a_param_with_another_value_is_refused_and_the_same_is_fine(repo: Repo) 
     [
         (lambda: gittrack.log({"loss": "low"}, step=1), "metric 'loss' is no number: 'low'"),
         (lambda: gittrack.log({"ok": 1.0, "loss": None}), "metric 'loss' is no number: None"),
+        (lambda: gittrack.log({"loss": 10**400}), "metric 'loss' is an integer too great for a float64"),
+        (lambda: gittrack.log_metric("loss", 1.0, step=1.5), "a step is a whole number, not 1.5"),
+        (lambda: gittrack.log_metric("loss", 1.0, step=""), "a step is a whole number, not ''"),
+        (lambda: gittrack.log_metric("loss", 1.0, timestamp=10**400), "a timestamp is a number of milliseconds"),
         (lambda: gittrack.log_metric("../loss", 1.0), "is no plain path"),
         (lambda: gittrack.log_metric("lo$$", 1.0), "characters that are not taken"),
         (lambda: gittrack.log([1, 2]), "metrics are a dict of numbers by key"),
         (lambda: gittrack.log({"loss": 1.0}, step="soon"), "a step is a whole number"),
         (lambda: gittrack.log_param("a" * 251, 1), "has 251 characters"),
         (lambda: gittrack.log_param("n", 10**4300), "is an integer of"),
+        (lambda: gittrack.log_param("path", "a\udcff"), "the value of param 'path' has a lone surrogate (U+DCFF)"),
+        (lambda: gittrack.set_tag("path", "a\udcff"), "the value of tag 'path' has a lone surrogate (U+DCFF)"),
+        (lambda: gittrack.set_tag("mlflow.runName", " "), "a run name is text that is not blank"),
         (lambda: gittrack.set_tag("", "x"), "characters that are not taken"),
         (lambda: gittrack.log_text("x", "../escape.txt"), "is not taken"),
         (lambda: gittrack.log_image("no image", "x.png"), "image"),
