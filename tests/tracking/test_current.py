@@ -36,7 +36,17 @@ def test_params_keep_their_types_and_mlflows_view_of_them_is_text(repo: Repo) ->
         gittrack.log_params(given)
     found = gittrack.get_run(run.info.run_id)
     assert found.params == {**given, "np": 7, "np text": "a\0", "path": "a/b", "list": "[1, 2]"}
-    assert [type(value) for value in found.params.values()] == [int, float, bool, type(None), str, int, str, str, str]
+    assert [type(value) for value in found.params.values()] == [
+        int,
+        float,
+        bool,
+        type(None),
+        str,
+        int,
+        str,
+        str,
+        str,
+    ]
     assert found.data.params["i"] == "3"
 
 
