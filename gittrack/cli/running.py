@@ -304,5 +304,8 @@ def _find_run(store: Store, asked: str) -> Any:
 
 
 def _is_shared_only(run: ActiveRun) -> bool:
-    """Whether only commands write to the run, none of which runs on."""
-    return all(stream.writer.get("detached") for stream in run._session.live.read_streams())
+    """Whether only commands write to the run, none of which runs on: processes that had joined it have left."""
+    from gittrack.store.live import is_writer_alive
+
+    streams = run._session.live.read_streams()
+    return all(stream.writer.get("detached") or not is_writer_alive(stream) for stream in streams)

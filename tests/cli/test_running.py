@@ -98,6 +98,18 @@ def test_finishing_twice_and_in_a_bad_way_is_refused(shell: Shell, make_run: Cal
     assert show(shell)["status"] == "FAILED"
 
 
+def test_a_run_that_a_script_had_joined_is_finished_once_the_script_has_left(shell: Shell) -> None:
+    run_id = shell.gittrack("start").strip()
+    join = "import gittrack, os; run = gittrack.start_run(); run.log({'loss': 0.5}, 1); "
+    shell.extra["GITTRACK_RUN_ID"] = run_id
+    shell.run(sys.executable, "-c", join + "gittrack.end_run()")
+    shell.run(sys.executable, "-c", join + "os.kill(os.getpid(), 9)", code=-9)
+    assert show(shell)["status"] == "RUNNING"
+    assert shell.gittrack("finish").strip() == run_id
+    run = show(shell)
+    assert (run["status"], run["metrics"]["loss"]["count"]) == ("FINISHED", 2)  # type: ignore[index]
+
+
 def test_exec_keeps_output_and_status_and_hands_the_exit_code_on(shell: Shell) -> None:
     script = "import sys; print('out'); print('err', file=sys.stderr); sys.exit(3)"
     done = shell.run(GITTRACK, "exec", "-e", "digits", "--", sys.executable, "-c", script, code=3)
