@@ -59,6 +59,7 @@ class RunFold:
         self._summaries = {key: Summary(found) for key, found in base.metrics.items()} if base else {}
         self._latest_s = 0.0
         self.artifacts: dict[str, Artifact] = {}
+        self._folders: set[str] = set()
         self.environment = ""
         self.code_tree: str | None = None
 
@@ -149,7 +150,24 @@ class RunFold:
 
     def _on_artifact(self, fields: Mapping[str, Any]) -> None:
         artifact = Artifact(**_fields_of(Artifact, fields))
-        self.artifacts[artifact.path] = artifact
+        put_artifact(artifact, self.artifacts, self._folders)
+
+
+def put_artifact(artifact: Artifact, artifacts: dict[str, Artifact], folders: set[str]) -> None:
+    """Put an artifact last among others by their paths: what was logged last stands.
+
+    A file takes the place of a folder of its name with all in it, and of files that stand where it needs folders.
+    ``folders`` holds every path that has been a folder; begin with an empty one.
+    """
+    path = artifact.path
+    above = [path[:at] for at, char in enumerate(path) if char == "/"]
+    for stale in (path, *above):
+        artifacts.pop(stale, None)
+    if path in folders:
+        for other in [other for other in artifacts if other.startswith(path + "/")]:
+            del artifacts[other]
+    artifacts[path] = artifact
+    folders.update(above)
 
 
 def _fields_of(record: type, fields: Mapping[str, Any]) -> dict[str, Any]:

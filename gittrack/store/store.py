@@ -22,7 +22,7 @@ from gittrack.git.reading import ObjectReader, read_blobs
 from gittrack.git.refs import heal_after_crash
 from gittrack.git.repository import Repository
 from gittrack.schema.codec import METRICS_FILE, PARAMS_FILE, RUN_FILE, parse_run
-from gittrack.schema.events import PointBlock
+from gittrack.schema.events import PointBlock, put_artifact
 from gittrack.schema.messages import format_run_message
 from gittrack.schema.names import RunId, check_run_id, is_run_id
 from gittrack.schema.points import Point
@@ -141,9 +141,11 @@ class Store:
 
     def list_artifacts(self, stored: StoredRun) -> list[Artifact]:
         """A run's artifacts, those of a run in flight included; sorted by path."""
-        found = {artifact.path: artifact for artifact in self._committed_artifacts(stored)}
-        if stored.live is not None:
-            found |= fold_live(stored.live, None).artifacts
+        found: dict[str, Artifact] = {}
+        folders: set[str] = set()
+        staged = fold_live(stored.live, None).artifacts.values() if stored.live is not None else ()
+        for artifact in (*self._committed_artifacts(stored), *staged):
+            put_artifact(artifact, found, folders)
         return sorted(found.values(), key=lambda artifact: artifact.path)
 
     def read_artifact(self, stored: StoredRun, artifact: Artifact) -> Iterator[bytes]:

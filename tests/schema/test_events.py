@@ -105,6 +105,18 @@ def test_of_an_artifact_the_last_counts() -> None:
     assert [artifact.oid for artifact in fold.artifacts.values()] == ["2" * 64]
 
 
+def test_of_a_file_and_a_folder_of_one_name_the_last_counts() -> None:
+    def paths(*logged: str) -> list[str]:
+        return list(
+            fold_of(*(("artifact", {"path": path, "oid": "1" * 64, "size_bytes": 1}) for path in logged)).artifacts
+        )
+
+    assert paths("a", "d/b", "d") == ["a", "d"]
+    assert paths("d", "d/b", "dd", "d") == ["dd", "d"]
+    assert paths("d", "dd", "d/b/c", "d/b/e") == ["dd", "d/b/c", "d/b/e"]
+    assert paths("d/b/c", "d/e", "d/b") == ["d/e", "d/b"]
+
+
 def test_a_resumed_run_goes_on_with_all_it_had_but_how_it_ended() -> None:
     base = make_run(
         status="FAILED", ended_at=5, error="boom", revision=3, note="n", tags={"a": "1"}, params={"p": 1},

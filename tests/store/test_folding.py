@@ -440,11 +440,24 @@ def test_a_file_and_a_folder_of_one_name_replace_each_other(repo: Repo) -> None:
     }
     again = session.resume(repo.store, run.run_id)
     again.log_bytes(b"whole", "model")
+    shown = repo.store.list_artifacts(repo.store.get_run(run.run_id))
+    assert [artifact.path for artifact in shown] == ["model", "other"]
     finish(again)
     files = tree(repo, run)
     assert {path for path in files if path.startswith("artifacts/")} == {"artifacts/model", "artifacts/other"}
     assert ".gitattributes" not in files
     assert read(repo, run, "other") == b"2"
+    repo.assert_sound()
+
+
+def test_a_file_that_is_logged_again_replaces_the_folder_that_had_replaced_it(repo: Repo) -> None:
+    run = begin(repo)
+    for path, content in (("model", b"first"), ("model/weights", b"w"), ("model", b"last")):
+        run.log_bytes(content, path)
+    shown = repo.store.list_artifacts(repo.store.get_run(run.run_id))
+    assert [artifact.path for artifact in shown] == ["model"]
+    finish(run)
+    assert read(repo, run, "model") == b"last"
     repo.assert_sound()
 
 
