@@ -69,11 +69,11 @@ def purge(repository: Repository, run_id: str) -> Rewrite:
             new = _rebuild(repository, tip, plan.run_id, objects)
             if not branches.replace(ref, new, tip, objects):
                 raise BusyError(f"{ref} was moved meanwhile", "try again")
-    for oid in plan.objects:
-        try:
-            os.unlink(object_path(repository, oid))
-        except FileNotFoundError:
-            pass
+        for oid in plan.objects:  # with the lock still held: the next to be committed may be a run that has it too
+            try:
+                os.unlink(object_path(repository, oid))
+            except FileNotFoundError:
+                pass
     shutil.rmtree(os.path.join(repository.state_dir, "live", plan.run_id), ignore_errors=True)
     return plan
 
