@@ -14,16 +14,19 @@ import os
 import random
 import shutil
 import subprocess
+import sys
 import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import gittrack
 from gittrack.store import folding
+from gittrack.store.store import Listing, Store
 from tests.harness import Repo
 from tests.proof.arena import (
     COMMAND,
@@ -45,7 +48,7 @@ SLICE = 120
 
 _PROCESSES = 8
 _POINTS = 5
-_LIMIT_S = 600.0
+_LIMIT_S = 60.0
 _UPKEEP = [
     ("gc", "--prune=now", "--quiet"),
     ("repack", "-a", "-d", "--quiet"),
@@ -54,7 +57,29 @@ _UPKEEP = [
 ]
 _DATES = {"GIT_AUTHOR_DATE": "2026-01-01T00:00:00Z", "GIT_COMMITTER_DATE": "2026-01-01T00:00:00Z"}
 
+_RUN_IN_WORKTREE = """
+import gittrack
+run = gittrack.start_run(run_name="0-linked")
+for step in range(100):
+    run.log({"loss": step / 7}, step)
+print("logged", flush=True)
+input()
+for step in range(100, 200):
+    run.log({"loss": step / 7}, step)
+if run.end():
+    print(run.info.run_id)
+"""
+
 Spoil = Callable[[], None]
+
+
+@dataclass(frozen=True)
+class _Told:
+    """The runs that have begun and those that have ended by what their workers told; each worker's newest."""
+
+    begun: list[str]
+    ended: set[str]
+    newest: list[str]
 
 
 def attack(count: int, seed: int, folder: Path) -> Tally:
@@ -83,6 +108,7 @@ class _Crowd:
         self._turn = threading.Lock()
         self._over = threading.Event()
         self._losses: list[str] = []
+        self._read_losses: list[str] = []
         self._counts = Counter[str]()
 
     def hold(self) -> Tally:
@@ -92,11 +118,12 @@ class _Crowd:
         watch = Stopwatch()
         workers = [self._start_worker(number) for number in range(_PROCESSES)]
         with self._beside(self._keep_up, lambda: self._work_as(user), self._read_by_command, self._read_by_api):
-            told = [line for worker in workers for line in worker()]
+            for worker in workers:
+                worker()
             seconds = watch.seconds
-        acknowledged, doubts = [line for line in told if line[0] != "!"], [line for line in told if line[0] == "!"]
+        acknowledged = sorted(self._read_told().ended)
         if self._spoil is None:
-            self._losses += [f"a worker warned: {line}" for line in doubts]
+            self._losses += [*self._find_warnings(), *self._read_losses]
         for _ in range(self._counts["rounds of the user"]):
             twin.work_a_round()
         self._losses += user.compare(twin)
@@ -107,8 +134,8 @@ class _Crowd:
 
     # -- workers -----------------------------------------------------------------------------------------
 
-    def _start_worker(self, number: int) -> Callable[[], list[str]]:
-        """A process that logs its runs and tells the id of each whose end returned; returns what reads that."""
+    def _start_worker(self, number: int) -> Callable[[], None]:
+        """A process that logs its runs and tells the id of each, and when its end returned; returns what waits."""
         path = self._folder / f"told-{number}"
         pid = os.fork()
         if pid == 0:
@@ -124,13 +151,16 @@ class _Crowd:
             finally:
                 os._exit(code)
 
-        def wait() -> list[str]:
+        def wait() -> None:
             code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
             if code:
                 self._losses.append(f"worker {number} ended with {code}")
-            return path.read_text().splitlines()
 
         return wait
+
+    def _find_warnings(self) -> list[str]:
+        lines = [line for path in self._folder.glob("told-*") for line in path.read_text().splitlines()]
+        return [f"a worker {line}" for line in lines if line.startswith("warned")]
 
     # -- what goes on beside them ------------------------------------------------------------------------
 
@@ -180,76 +210,98 @@ class _Crowd:
         self._counts["rounds of the user"] += 1
 
     def _try_run_in_worktree(self, place: Path, remove: Callable[[], None]) -> None:
-        reading, writing = os.pipe()
-        going, go = os.pipe()
-        path = self._folder / "told-from-worktree"
-        pid = os.fork()
-        if pid == 0:
-            try:
-                become_new(self._folder)
-                os.chdir(place)
-                if self._spoil is not None:
-                    self._spoil()
-                run = gittrack.start_run(run_name="w")
-                for step in range(100):
-                    run.log({"loss": step / 7}, step)
-                os.write(writing, b"x")
-                os.read(going, 1)
-                for step in range(100, 200):
-                    run.log({"loss": step / 7}, step)
-                if run.end():
-                    with open(path, "a") as told:
-                        told.write(f"{run.info.run_id}\n")
-            finally:
-                os._exit(0)
-        os.close(writing)
-        os.read(reading, 1)
+        # a process from scratch: a fork of one with threads may find locks that nobody lets go
+        child = subprocess.Popen(
+            [sys.executable, "-c", _RUN_IN_WORKTREE],
+            cwd=place,
+            env=clean_environment(self._folder),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        assert child.stdout is not None
+        child.stdout.readline()
         remove()
-        os.write(go, b"x")
-        os.waitpid(pid, 0)
-        for descriptor in (reading, going, go):
-            os.close(descriptor)
+        told, _ = child.communicate("go on\n", timeout=_LIMIT_S)
+        with open(self._folder / "worktrees-told", "a") as file:
+            file.write(told)
         self._counts["work trees removed under a run"] += 1
 
     def _read_by_command(self) -> None:
-        """List by the command line: nothing on stderr, and never fewer runs than before."""
-        words = self._source.choice([("ls", "--json"), ("show", "@last", "--json"), ("ls", "-n", "3")])
+        """Look by the command line: nothing on stderr, and every run that had begun before is told."""
+        before = self._read_told()
+        wanted = self._source.choice([*before.newest, "@last"])
+        words = self._source.choice([("ls", "--json"), ("show", wanted, "--json"), ("ls", "-n", "3")])
         environment = clean_environment(self._folder)
         done = subprocess.run(
             [COMMAND, *words], cwd=self._repo.path, env=environment, capture_output=True, text=True, check=False
         )
         self._counts["commands that read"] += 1
-        is_early = words[0] == "show" and "goes back further" in done.stderr  # no run has begun yet
-        if (done.returncode or done.stderr) and not is_early and self._spoil is None:
-            self._losses.append(f"{' '.join(words)}: {done.returncode}, {done.stderr[-500:]}")
-        elif words == ("ls", "--json") and not done.returncode:
-            listed = len(json.loads(done.stdout))
-            if listed < self._counts["runs listed last"]:
-                self._losses.append(f"ls: {listed} runs after {self._counts['runs listed last']}")
-            self._counts["runs listed last"] = listed
+        is_early = "goes back further" in done.stderr  # no run has begun yet
+        if (done.returncode or done.stderr) and not is_early:
+            self._read_losses.append(f"{' '.join(words)}: {done.returncode}, {done.stderr[-500:]}")
+        elif words == ("ls", "--json"):
+            listed = {run["id"] for run in json.loads(done.stdout)}
+            self._read_losses += [
+                f"ls does not tell of run {run_id}" for run_id in before.begun if run_id not in listed
+            ]
 
     def _read_by_api(self) -> None:
-        """Ask for some run that is acknowledged, by a store that stays open."""
-        paths = sorted(self._folder.glob("told-[0-9]*"))
-        lines = self._source.choice(paths).read_text().splitlines() if paths else []
-        known = [line for line in lines if line[0] != "!" and len(line) == 32]
-        if not known:
+        """List all runs, or look into one that was begun last: it may be committed while it is read."""
+        before = self._read_told()
+        if not before.begun:
             return
-        wanted = self._source.choice(known)
         self._counts["reads by the API"] += 1
+        store = self._repo.store
         try:
-            stored = self._repo.store.get_run(wanted)
-            if stored.record.status != "FINISHED" or stored.record.metrics["loss"].count != _POINTS:
-                self._losses.append(f"run {wanted} is {stored.record.status}, {stored.record.metrics}")
-        except gittrack.GittrackError as error:
-            self._losses.append(f"run {wanted} is not to be read: {error.message}")
+            if self._source.random() < 0.2:
+                self._check_listing(store.list_runs(), before)
+            else:
+                self._check_one(store, self._source.choice(before.newest), before)
+        except Exception as error:
+            self._read_losses.append(f"by the API: {error!r:.500}")
+
+    def _check_listing(self, listing: Listing, before: _Told) -> None:
+        found = {str(stored.record.id): stored.record for stored in listing.runs}
+        self._read_losses += [f"listed with a problem: {problem}" for problem in listing.problems]
+        for run_id in before.begun:
+            record = found.get(run_id)
+            if record is None:
+                self._read_losses.append(f"run {run_id} is not listed")
+            elif not record.name[0].isdigit() or (run_id in before.ended and record.status != "FINISHED"):
+                self._read_losses.append(f"run {run_id} is listed as {record.name}, {record.status}")
+
+    def _check_one(self, store: Store, run_id: str, before: _Told) -> None:
+        stored = store.get_run(run_id)
+        values = [point.value for point in store.read_history(stored, "loss")]
+        whole = [step / 7 for step in range(_POINTS)]
+        has_ended = run_id in before.ended or stored.record.status == "FINISHED"
+        paths = [artifact.path for artifact in store.list_artifacts(stored)]
+        texts = [b"".join(store.read_artifact(stored, artifact)) for artifact in store.list_artifacts(stored)]
+        is_whole = (values, paths, texts) == (whole, ["notes.txt"], [b"turn"])
+        is_right = is_whole if has_ended else values == whole[: len(values)]
+        if not is_right or not stored.record.name[0].isdigit():
+            self._read_losses.append(f"run {run_id} ({stored.record.name}) is read with {values}, {paths}")
+
+    def _read_told(self) -> _Told:
+        """What the workers have told so far."""
+        told = _Told([], set(), [])
+        for path in sorted(self._folder.glob("told-*")):
+            lines = [
+                line.partition(" ") for line in path.read_text().splitlines(keepends=True) if line[-1] == "\n"
+            ]
+            begun = [rest.strip() for word, _, rest in lines if word == "begun"]
+            told.begun.extend(begun)
+            told.newest.extend(begun[-1:])
+            told.ended.update(rest.strip() for word, _, rest in lines if word == "ended")
+        return told
 
     # -- afterwards --------------------------------------------------------------------------------------
 
     def _check(self, acknowledged: list[str]) -> None:
         """By plain git alone: each run is there once, with its points."""
         self._repo.wait_for_folding()
-        from_worktrees = self._folder / "told-from-worktree"
+        from_worktrees = self._folder / "worktrees-told"
         removed = from_worktrees.read_text().split() if from_worktrees.exists() else []
         if len(removed) < self._counts["work trees removed under a run"] and self._spoil is None:
             self._losses.append(f"only {len(removed)} runs of removed work trees were committed")
@@ -296,16 +348,16 @@ def _log_runs(number: int, turns: Any, tell: Callable[[str], Any]) -> None:
     logging.getLogger("gittrack").addHandler(handler)
     for turn in turns:
         run = gittrack.start_run(run_name=f"{number}-{turn}")
+        tell(f"begun {run.info.run_id}\n")
         gittrack.log_param("turn", turn)
+        gittrack.log_text("turn", "notes.txt")
         for step in range(_POINTS):
             run.log({"loss": step / 7}, step)
-        if turn % 20 == 0:
-            gittrack.log_text(f"turn {turn}", "notes.txt")
         is_committed = run.end()
         if is_committed and not warned:
-            tell(f"{run.info.run_id}\n")
+            tell(f"ended {run.info.run_id}\n")
         for text in warned:
-            tell(f"!{text.splitlines()[0]}\n")
+            tell(f"warned {text.splitlines()[0]}\n")
         warned.clear()
 
 
