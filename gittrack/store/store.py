@@ -6,8 +6,10 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
+from typing import TypeVar
 
 from gittrack.errors import (
     AmbiguousError,
@@ -32,11 +34,12 @@ from gittrack.store.committing import Draft, open_branches
 from gittrack.store.folding import commit_live, fold_live
 from gittrack.store.history import Revision, find_revisions, find_winners
 from gittrack.store.live import LiveRun, bring_home, find_live, list_live, put_back_leftovers
-from gittrack.store.streams import merge_items
+from gittrack.store.streams import Item, merge_items
 from gittrack.store.trees import RunTree, record_files
 
 _log = logging.getLogger("gittrack")
 _PREFIX_MIN = 4
+_T = TypeVar("_T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,14 +73,17 @@ class Store:
 
     def list_runs(self, experiment_id: str | None = None) -> Listing:
         """Every run, deleted ones too, of one experiment or all; newest start first."""
+        # those in flight first: what is committed meanwhile is then among the branches' runs
+        flying = [live for live in list_live(self.repository) if live.has_begun()]
         winners, _ = find_winners(self.repository)
         found, problems = self._load(list(winners.values()))
         by_id = {stored.record.id: stored for stored in found}
-        for live in list_live(self.repository):
-            if not live.has_begun():
-                continue  # its process is at the first record, or died there
+        for live in flying:
             try:
-                by_id[live.run_id] = self._load_live(live, winners.get(live.run_id))
+                revisions = find_revisions(self.repository, live.run_id) if live.run_id in winners else []
+                by_id[live.run_id] = self._load_live(live, revisions) or self.get_run(live.run_id)
+            except NotFoundError:
+                continue  # its process died at the first record
             except GittrackError as error:
                 problems.append(error.message)
         runs = [stored for stored in by_id.values() if experiment_id in (None, stored.record.experiment_id)]
@@ -91,10 +97,15 @@ class Store:
             NotFoundError: there is none. DamagedError: its record cannot be read.
         """
         run_id = check_run_id(run_id)
-        revisions = find_revisions(self.repository, run_id)
-        live = find_live(self.repository, RunId(run_id))
-        if live is not None:
-            return self._load_live(live, revisions[-1] if revisions else None, revisions)
+        while True:
+            live = find_live(self.repository, RunId(run_id))
+            is_flying = live is not None and live.has_begun()
+            revisions = find_revisions(self.repository, run_id)  # last: what is committed meanwhile is among them
+            if live is None or not is_flying:
+                break
+            stored = self._load_live(live, revisions)
+            if stored is not None:
+                return stored
         if not revisions:
             raise NotFoundError(f"no run has the id {run_id}", "list the runs: gittrack ls")
         found, problems = self._load(revisions[-1:])
@@ -141,9 +152,13 @@ class Store:
 
     def list_artifacts(self, stored: StoredRun) -> list[Artifact]:
         """A run's artifacts, those of a run in flight included; sorted by path."""
+        staged: Iterable[Artifact] | None = ()
+        if (live := stored.live) is not None:
+            staged = _read_live(live, lambda: fold_live(live, None).artifacts.values())
+        if staged is None:
+            return self.list_artifacts(self.get_run(stored.record.id))
         found: dict[str, Artifact] = {}
         folders: set[str] = set()
-        staged = fold_live(stored.live, None).artifacts.values() if stored.live is not None else ()
         for artifact in (*self._committed_artifacts(stored), *staged):
             put_artifact(artifact, found, folders)
         return sorted(found.values(), key=lambda artifact: artifact.path)
@@ -163,6 +178,8 @@ class Store:
                         yield chunk
                 return
             except FileNotFoundError:
+                if not stored.live.exists():
+                    stored = self.get_run(stored.record.id)
                 if stored.commit is None:
                     raise ArtifactMissingError(artifact.path, artifact.oid) from None
         with self._open_tree(stored) as tree:
@@ -178,15 +195,20 @@ class Store:
 
     def read_history(self, stored: StoredRun, key: str) -> Iterator[Point]:
         """All points of a metric in the order they were logged, those of a run in flight included."""
+        items: Iterator[Item] | None = iter(())
+        if (live := stored.live) is not None:
+            taken = self._taken(stored)
+            items = _read_live(live, lambda: _begin_reading(live, taken))
+        if items is None:
+            yield from self.read_history(self.get_run(stored.record.id), key)
+            return
         if stored.commit is not None:
             with self._open_tree(stored) as tree:
                 yield from tree.read_history(key)
-        if stored.live is not None:
-            taken = self._taken(stored.record.id) if stored.commit is not None else {}
-            for item in merge_items(stored.live.read_streams(), taken):
-                if isinstance(item, PointBlock) and item.key == key:
-                    for step, time_s, value in zip(item.steps, item.times_s, item.values, strict=True):
-                        yield Point(step, round(time_s * 1000), value)
+        for item in items:
+            if isinstance(item, PointBlock) and item.key == key:
+                for step, time_s, value in zip(item.steps, item.times_s, item.values, strict=True):
+                    yield Point(step, round(time_s * 1000), value)
 
     # -- writing -----------------------------------------------------------------------------------------
 
@@ -266,26 +288,28 @@ class Store:
                 problems.append(error.message)
         return found, problems
 
-    def _load_live(
-        self, live: LiveRun, base: Revision | None, revisions: list[Revision] | None = None
-    ) -> StoredRun:
-        record, taken = None, {}
+    def _load_live(self, live: LiveRun, revisions: list[Revision]) -> StoredRun | None:
+        """A run in flight as it stands; None where it has been committed while it was read."""
+        record, base = None, revisions[-1] if revisions else None
         if base is not None:
             loaded, problems = self._load([base])
             if not loaded:
                 raise DamagedError(f"run {live.run_id}", problems[0])
             record = loaded[0].record
-            taken = _merge_taken(
-                revisions if revisions is not None else find_revisions(self.repository, live.run_id)
-            )
-        fold = fold_live(live, record, taken)
+        fold = _read_live(live, lambda: fold_live(live, record, _merge_taken(revisions)))
+        if fold is None:
+            return None
         shown = fold.freeze()
         if shown.status == "RUNNING" and not live.is_alive():
             shown = replace(shown, status="KILLED", ended_at=fold.latest_at or shown.started_at)
         return StoredRun(shown, base.commit if base else None, live)
 
-    def _taken(self, run_id: str) -> dict[str, int]:
-        return _merge_taken(find_revisions(self.repository, run_id))
+    def _taken(self, stored: StoredRun) -> dict[str, int]:
+        """How far the commit that a run was read with has taken its streams; a later one may stand by now."""
+        if stored.commit is None:
+            return {}
+        revisions = find_revisions(self.repository, stored.record.id)
+        return _merge_taken([found for found in revisions if found.revision <= stored.record.revision])
 
     def _committed_artifacts(self, stored: StoredRun) -> list[Artifact]:
         if stored.commit is None:
@@ -320,6 +344,22 @@ def _parse(winner: Revision, files: Sequence[bytes | None], where: str) -> RunRe
     if (record.id, record.revision) != (winner.id, winner.revision):
         raise DamagedError(where, f"its trailers name run {winner.id}, its record {record.id}")
     return record
+
+
+def _read_live(live: LiveRun, read: Callable[[], _T]) -> _T | None:
+    """What some reading of a live folder gives; None where it went meanwhile: the run has been committed."""
+    try:
+        found = read()
+    except FileNotFoundError:
+        return None
+    return found if live.exists() else None
+
+
+def _begin_reading(live: LiveRun, taken: dict[str, int]) -> Iterator[Item]:
+    """What was logged, its files opened already: they may be removed while it is read."""
+    items = merge_items(live.read_streams(), taken)
+    first = next(items, None)
+    return items if first is None else chain([first], items)
 
 
 def _merge_taken(revisions: Sequence[Revision]) -> dict[str, int]:

@@ -107,6 +107,61 @@ def test_runs_in_flight_are_listed_and_a_dead_ones_shown_as_killed(repo: Repo) -
     open_run.finish("FINISHED")
 
 
+def test_a_run_that_is_committed_while_it_is_read_is_read_whole(repo: Repo) -> None:
+    run = begin(repo, name="quick")
+    for step in range(3):
+        run.journal.append({"a": step / 7}, step)
+    run.log_bytes(b"text", "note.txt")
+    read = repo.store.get_run(run.run_id)
+    listed = repo.store.list_artifacts(read)
+    assert read.is_live
+    assert run.finish("FINISHED")
+    store = repo.store
+    assert [point.value for point in store.read_history(read, "a")] == [0.0, 1 / 7, 2 / 7]
+    assert store.list_artifacts(read) == listed
+    assert b"".join(store.read_artifact(read, listed[0])) == b"text"
+
+
+def test_a_resumed_run_that_is_committed_while_it_is_read_is_read_whole(repo: Repo) -> None:
+    run_id = make(repo, name="twice")
+    resumed = session.resume(repo.store, run_id)
+    resumed.journal.append({"a": 1.0}, 0)
+    held = start_child(
+        f"import gittrack; gittrack.start_run('{run_id}'); print('in', flush=True); input()", repo.path
+    )
+    assert held.stdout is not None
+    assert held.stdout.readline() == "in\n"
+    read = repo.store.get_run(run_id)
+    resumed.finish("FINISHED")  # a guest keeps the folder: the commit has taken what is in it
+    assert [point.value for point in repo.store.read_history(read, "a")] == [1.0]
+    held.kill()
+    held.communicate()
+
+
+def test_runs_that_are_committed_while_they_are_looked_for_are_found(repo: Repo) -> None:
+    child = start_child(
+        """
+        import gittrack
+        for _ in range(80):
+            with gittrack.start_run(run_name="quick") as run:
+                print(run.info.run_id, flush=True)
+        """,
+        repo.path,
+    )
+    assert child.stdout is not None
+    store, begun = repo.store, list[str]()
+    for line in child.stdout:
+        begun.append(line.strip())
+        assert store.get_run(begun[-1]).record.name == "quick"
+        listing = store.list_runs()
+        assert set(begun) <= {stored.record.id for stored in listing.runs}
+        assert {stored.record.name for stored in listing.runs} == {"quick"}
+        assert listing.problems == []
+    finish_child(child)
+    assert len(begun) == 80
+    repo.assert_sound()
+
+
 def test_a_damaged_record_is_a_problem_of_its_own_run_alone(repo: Repo) -> None:
     bad, good = make(repo, name="bad"), make(repo, name="good")
     commit = repo.store.get_run(bad).commit
