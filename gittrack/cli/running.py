@@ -144,8 +144,10 @@ def execute(
 ) -> None:
     """Run a command as a run: its output is kept as an artifact, its exit code is the run's status."""
     from gittrack.cli.executing import run_command
+    from gittrack.schema.names import clean_text
 
-    run = _begin(experiment, name or os.path.basename(command[0]), tags, note, shared=False, command=command)
+    name = name or clean_text(os.path.basename(command[0]))
+    run = _begin(experiment, name, tags, note, shared=False, command=command)
     raise typer.Exit(run_command(run, command))
 
 
@@ -233,6 +235,7 @@ def _begin(
 ) -> ActiveRun:
     from dataclasses import replace
 
+    from gittrack.schema.names import check_text
     from gittrack.tracking import provenance, session, settings
     from gittrack.tracking.active import ActiveRun
     from gittrack.tracking.starting import new_record, read_provenance
@@ -242,7 +245,8 @@ def _begin(
     store.recover()
     if experiment:
         settings.set_experiment(experiment)
-    record = replace(new_record(store, None, name or None), note=note or "")
+    note = check_text("note", note or "")
+    record = replace(new_record(store, None, name or None, given), note=note)
     with read_provenance() as reading:
         made = reading.finish_or_warn()
     if made is not None:

@@ -110,6 +110,20 @@ def test_a_run_that_a_script_had_joined_is_finished_once_the_script_has_left(she
     assert (run["status"], run["metrics"]["loss"]["count"]) == ("FINISHED", 2)  # type: ignore[index]
 
 
+def test_words_that_are_no_unicode_are_refused_before_a_run_begins_and_a_programs_name_is_made_visible(
+    shell: Shell,
+) -> None:
+    for words in (("--name", "a\udcff"), ("--note", "a\udcff"), ("--tag", "k=a\udcff")):
+        said = shell.error("start", *words, code=2)
+        assert "has a lone surrogate (U+DCFF), which is no Unicode text" in said
+    assert shell.gittrack("ls", "--json") == "[]\n"
+    program = shell.folder / "run-\udcff"
+    program.write_text("#!/bin/sh\necho done\n")
+    program.chmod(0o755)
+    shell.gittrack("exec", "--", str(program))
+    assert show(shell)["name"] == "run-\\udcff"
+
+
 def test_exec_keeps_output_and_status_and_hands_the_exit_code_on(shell: Shell) -> None:
     script = "import sys; print('out'); print('err', file=sys.stderr); sys.exit(3)"
     done = shell.run(GITTRACK, "exec", "-e", "digits", "--", sys.executable, "-c", script, code=3)
