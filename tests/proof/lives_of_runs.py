@@ -30,6 +30,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 import gittrack
 from gittrack.errors import GittrackError, InvalidValueError, NotFoundError, ParamConflictError, RunStateError
+from gittrack.schema.records import RunRecord
 from gittrack.store import experiments, purging
 from gittrack.store.store import Store, StoredRun
 from gittrack.store.verification import verify
@@ -375,22 +376,21 @@ class Life(RuleBasedStateMachine):
         self.touched = run
 
     @precondition(lambda self: any(not run.is_open and run.lifecycle == "active" for run in self.runs))
-    @rule(number=_PICKS, delay_ms=st.integers(0, 12))
-    def crash_in_edit(self, number: int, delay_ms: int) -> None:
+    @rule(number=_PICKS, delay_ms=st.integers(0, 12), is_tag=st.booleans())
+    def crash_in_edit(self, number: int, delay_ms: int, is_tag: bool) -> None:
         """A process that edits an ended run dies amid it: the edit is there whole, or not at all."""
         chosen = [run for run in self.runs if not run.is_open and run.lifecycle == "active"]
         run = chosen[number % len(chosen)]
         self.begin("crash in an edit", run)
-        before = run.tags.get("edits", "")
-        told = _edit_until_killed(self.repo.path, self.place, run.run_id, before, delay_ms)
+        before = len(run.tags.get("edits", "")) if is_tag else len(run.points.get("edits", ()))
+        told = _edit_until_killed(self.repo.path, self.place, run.run_id, before, delay_ms, is_tag)
         found = self.store.get_run(run.run_id).record
-        edits = found.tags.get("edits", "")
-        assert edits in (before + "x" * told, before + "x" * (told + 1)), (
-            f"{told} edits were told, {edits!r} stands"
-        )
-        if edits:
+        edits = found.tags.get("edits", "") if is_tag else "x" * _count_points(found, "edits")
+        assert edits in ("x" * (before + told), "x" * (before + told + 1)), f"{told} edits told, {edits!r} stands"
+        if edits and is_tag:
             run.tags["edits"] = edits
-        run.status = "KILLED" if run.status == "RUNNING" else run.status
+        for step in range(before, 0 if is_tag else len(edits)):
+            run.add_point("edits", step / 7)
 
     @rule()
     def recover(self) -> None:
@@ -680,8 +680,12 @@ def _after(run: Wanted, deaths: str, count: int) -> Wanted:
     return after
 
 
-def _edit_until_killed(repo: Path, folder: Path, run_id: str, before: str, delay_ms: int) -> int:
-    """How many edits a process told of that sets a tag again and again, until it is killed after a while."""
+def _count_points(record: RunRecord, key: str) -> int:
+    return record.metrics[key].count if key in record.metrics else 0
+
+
+def _edit_until_killed(repo: Path, folder: Path, run_id: str, before: int, delay_ms: int, is_tag: bool) -> int:
+    """How many edits a process told of that edits again and again, until it is killed after a while."""
     reading, writing = os.pipe()
     pid = os.fork()
     if pid == 0:
@@ -690,8 +694,11 @@ def _edit_until_killed(repo: Path, folder: Path, run_id: str, before: str, delay
             os.chdir(repo)
             client = gittrack.Client()
             os.write(writing, b"go")
-            for number in range(1, 20):
-                client.set_tag(run_id, "edits", before + "x" * number)
+            for number in range(before, before + 20):
+                if is_tag:
+                    client.set_tag(run_id, "edits", "x" * (number + 1))
+                else:
+                    client.log_metric(run_id, "edits", number / 7, step=number)
                 os.write(writing, b"x")
             signal.pause()
         finally:
