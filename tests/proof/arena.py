@@ -125,7 +125,7 @@ def find_unsound(repo: Repo) -> list[str]:
     try:
         repo.assert_sound()
     except AssertionError as error:
-        return [f"not sound: {str(error)[:500]}"]
+        return [f"not sound: {str(error)[:500] or repo.live_folders}"]
     return []
 
 

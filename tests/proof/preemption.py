@@ -20,6 +20,7 @@ from collections import Counter
 from collections.abc import Callable
 from contextlib import chdir
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import gittrack
@@ -27,7 +28,7 @@ from gittrack.schema.names import RunId
 from gittrack.store.live import LiveRun
 from gittrack.store.store import Store, StoredRun
 from gittrack.tracking import session, signals
-from tests.harness import Repo
+from tests.harness import Repo, wait_for
 from tests.proof.arena import (
     Stopwatch,
     become_new,
@@ -168,8 +169,8 @@ class _Play:
         for who, pid in scene.pids.items():
             try:
                 scene.codes[who] = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
-            except ChildProcessError:  # the owner's own child
-                pass
+            except ChildProcessError:  # the owner's own child: it lets go of the pipe a little before it is gone
+                wait_for(partial(_is_gone, pid), f"the end of {who}")
 
     def _open(self, scene: _Scene, writing: int) -> None:
         if scene.cast == "launched":
@@ -297,6 +298,14 @@ class _Play:
         now = _check_points(self._repo.store, stored, counts)
         assert now == counts, f"resumed: {now}, not {counts}"
         self._seen["resumed"] += 1
+
+
+def _is_gone(pid: int) -> bool:
+    """Whether a process has ended; a zombie has."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2][0] in "ZX"
+    except (FileNotFoundError, ProcessLookupError):
+        return True
 
 
 def _find_live(repo: Repo, name: str) -> list[object]:
