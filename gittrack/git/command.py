@@ -28,6 +28,17 @@ def find_git() -> str | None:
     return shutil.which("git")
 
 
+# How git reads what may be a bomb: blobs over 16 MiB in pieces, and nothing that takes more memory at once than
+# the table of two million commits does: it ends there instead.
+BOUNDED = {
+    "GIT_ALLOC_LIMIT": "64m",
+    "GIT_CONFIG_COUNT": "1",
+    "GIT_CONFIG_KEY_0": "core.bigFileThreshold",
+    "GIT_CONFIG_VALUE_0": "16m",
+}
+# for git fsck, which rightly holds what deltas make of a large file, the first of them alone
+IN_PIECES = {key: value for key, value in BOUNDED.items() if key != "GIT_ALLOC_LIMIT"}
+
 # Git does not start in a folder that is gone, as a removed work tree is; with --git-dir any other will do.
 ANYWHERE = "/"
 
@@ -49,14 +60,20 @@ def git_environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
     environment.update({"GIT_OPTIONAL_LOCKS": "0", "GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C"})
     environment["GIT_NO_REPLACE_OBJECTS"] = "1"  # an id names the same bytes in every clone
     environment["GIT_NO_LAZY_FETCH"] = "1"
+    environment["GIT_GRAFT_FILE"] = os.devnull  # as with replaced objects: a commit has the parents that it names
     environment.update(extra or {})
     return environment
 
 
 def run_git(
-    git_dir: str, *words: str, stdin: bytes = b"", cwd: str = ANYWHERE, keep_open: Sequence[int] = ()
+    git_dir: str,
+    *words: str,
+    stdin: bytes = b"",
+    cwd: str = ANYWHERE,
+    keep_open: Sequence[int] = (),
+    extra: Mapping[str, str] | None = None,
 ) -> bytes:
-    """What a git command prints; descriptors to ``keep_open`` are inherited by it.
+    """What a git command prints; descriptors to ``keep_open`` are inherited by it, ``extra`` is its environment too.
 
     Raises:
         CommandError: git exited with another code than 0. RepositoryError: there is none, or it is too old for the
@@ -70,7 +87,7 @@ def run_git(
         input=stdin,
         capture_output=True,
         cwd=cwd,
-        env=git_environment(),
+        env=git_environment(extra),
         check=False,
         pass_fds=keep_open,
     )

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from gittrack.errors import CommandError
-from gittrack.git.command import git_argv, git_environment, read_output
+from gittrack.git.command import git_argv, git_environment, read_output, run_git
 
 from .making import git, make
 
@@ -33,3 +33,12 @@ def test_an_exit_code_is_told(tmp_path: Path) -> None:
 def test_a_git_that_cannot_start_is_an_os_error(tmp_path: Path) -> None:
     with pytest.raises(OSError, match="No such file"):
         read_output([str(tmp_path / "git")], str(tmp_path))
+
+
+def test_a_graft_changes_no_history(tmp_path: Path) -> None:
+    top = make(tmp_path / "r", {"a": "1"})
+    git(top, "commit", "-q", "--allow-empty", "-m", "second")
+    tip = git(top, "rev-parse", "HEAD").decode().strip()
+    (top / ".git/info").mkdir(exist_ok=True)
+    (top / ".git/info/grafts").write_text(f"{tip}\n")
+    assert run_git(str(top / ".git"), "rev-list", "--count", tip) == b"2\n"
