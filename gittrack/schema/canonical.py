@@ -12,7 +12,7 @@ import functools
 import json
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from gittrack.errors import DamagedError
@@ -37,6 +37,9 @@ _DEPTH_MAX = 64
 _INT_DIGITS_MAX = 4300  # CPython converts no more; a longer one stays text
 _SHORT_MAX = 100
 _LIMITED_BYTES_MAX = 4 << 20  # of a file that is not canonical: its parser takes 10 µs a line
+_LIMITED_EVENTS_MAX = 200_000  # what it makes of that: a list in two characters is two
+_LINES_MAX = 500_000  # each costs 200 bytes of memory
+_AT_ONCE_MAX = 1 << 20
 
 
 def encode_mapping(mapping: Mapping[str, Any]) -> bytes:
@@ -59,6 +62,8 @@ def parse_mapping(data: bytes, where: str) -> dict[str, Any]:
         text = data.decode()
     except UnicodeDecodeError as error:
         raise DamagedError(where, "it is not UTF-8 text") from error
+    if text.count("\n") > _LINES_MAX:
+        raise DamagedError(where, f"it has more than {_LINES_MAX} lines, too many to be parsed")
     found = _parse_lines(text)
     if found is None:
         if len(data) > _LIMITED_BYTES_MAX:
@@ -123,9 +128,15 @@ def _parse_lines(text: str) -> dict[str, Any] | None:
     """What canonical lines say, or None when a line is not canonical."""
     if not text.isascii() and _ESCAPED.search(text):
         return None
-    lines = _LINE.findall(text)
-    if len(lines) != text.count("\n") or not (text.endswith("\n") or not text):
+    if not (text.endswith("\n") or not text):
         return None
+    lines: Iterable[tuple[str, ...]]
+    if len(text) > _AT_ONCE_MAX:
+        lines = _each_line(text)
+    else:
+        lines = _LINE.findall(text)
+        if len(lines) != text.count("\n"):
+            return None
     top: dict[str, Any] = {}
     levels, inners = [top], []
     try:
@@ -149,6 +160,20 @@ def _parse_lines(text: str) -> dict[str, Any] | None:
     except (ValueError, RecursionError):
         return None
     return top if all(inners) else None  # a key with nothing behind it is null, which is not written so
+
+
+def _each_line(text: str) -> Iterator[tuple[str, ...]]:
+    """The lines of a long text one by one: all at once they take 300 bytes of memory each.
+
+    Raises:
+        ValueError: at the end, when a line was not canonical.
+    """
+    count = 0
+    for match in _LINE.finditer(text):
+        count += 1
+        yield match.groups("")
+    if count != text.count("\n"):
+        raise ValueError(text[:20])
 
 
 def _parse_scalar(text: str) -> Any:
@@ -211,7 +236,7 @@ class _Builder:
     def build(self, events: Any) -> Any:
         import yaml
 
-        self._events = events
+        self._events = events = self._counted(events)
         self._yaml = yaml
         for event in events:
             if isinstance(event, yaml.DocumentStartEvent):
@@ -221,6 +246,12 @@ class _Builder:
                     raise DamagedError(self._where, "it holds several YAML documents")
                 return value
         return None
+
+    def _counted(self, events: Iterable[Any]) -> Iterator[Any]:
+        for number, event in enumerate(events):
+            if number > _LIMITED_EVENTS_MAX:
+                raise DamagedError(self._where, "it is not canonical and holds too much to be parsed")
+            yield event
 
     def _node(self, event: Any, depth: int) -> Any:
         yaml = self._yaml

@@ -38,6 +38,7 @@ _KEY = re.compile(r"[/\w.\- :]+")
 _RUN_ID = re.compile(r"[0-9a-f]{32}")
 _REF_PLAIN = re.compile(r"[A-Za-z0-9_\-]")
 _SPECIAL = re.compile(r"[\x00-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ud800-\udfff\ufeff]")
+_SPECIAL_IN_JSON = re.compile(_SPECIAL.pattern.replace(r"\x00-\x1f", ""))  # the line breaks are JSON's own
 # the experiment's part holds no '/': what is behind the last one is its name
 _EXPERIMENT_REF = re.compile(r"refs/(?:heads|remotes/.+)/gittrack/([^/]+)")
 _GIT_FILES = (".git", ".gitmodules", ".gitattributes")  # git acts on these wherever they lie
@@ -148,7 +149,7 @@ def experiment_id(made_as: str) -> ExperimentId:
     """The id of an experiment by the name that it was made with: the same in every clone."""
     if made_as == DEFAULT_EXPERIMENT:
         return DEFAULT_EXPERIMENT_ID
-    return ExperimentId(hashlib.sha256(made_as.encode()).hexdigest()[:16])
+    return ExperimentId(hashlib.sha256(clean_text(made_as).encode()).hexdigest()[:16])
 
 
 def experiment_ref(made_as: str) -> str:
@@ -208,6 +209,13 @@ def one_line(text: str, limit: int = 200) -> str:
     return shown if len(shown) <= limit else shown[: limit - 1] + "…"
 
 
+def escape_json(text: str) -> str:
+    """JSON text with what `one_line` hides written as JSON's own escapes: the same value, harmless to show."""
+    if text.isascii():
+        return text  # JSON has escaped the control characters already
+    return _SPECIAL_IN_JSON.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
+
+
 def _is_safe_part(part: str) -> bool:
     if part in ("", ".", "..") or part[-1] in ". " or len(part.encode("utf-8", "replace")) > PART_BYTES_MAX:
         return False
@@ -223,7 +231,7 @@ def _file_part(part: str) -> str:
     if part.lower().startswith(".git"):
         part = "%2E" + part[1:]
     part = part.replace(":", "%3A")
-    if part[-1] in ". ":
+    if part.endswith((".", " ")):
         part = part[:-1] + _percent(part[-1])
     return part
 

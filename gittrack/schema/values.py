@@ -11,6 +11,9 @@ from gittrack.schema.names import check_key
 _YEAR_1_S, _YEAR_9999_S = -62_135_596_800, 253_370_764_800
 
 
+METRICS_MAX = 100_000  # of one call; what reads a journal takes no more for true
+
+
 def check_metrics(metrics: Mapping[str, Any]) -> list[float]:
     """The values of a dict of metrics as float64, in its order.
 
@@ -22,6 +25,8 @@ def check_metrics(metrics: Mapping[str, Any]) -> list[float]:
             f"metrics are a dict of numbers by key, not {type(metrics).__name__}",
             'as in log({"loss": 0.5}, step=1)',
         )
+    if len(metrics) > METRICS_MAX:
+        raise InvalidValueError(f"{len(metrics)} metrics are too many for one call", f"the limit is {METRICS_MAX}")
     return [_check_value(check_key("metric", key), value) for key, value in metrics.items()]
 
 

@@ -207,3 +207,27 @@ def test_a_large_file_is_read_only_where_it_is_canonical() -> None:
 def test_only_scalars_are_written() -> None:
     with pytest.raises(TypeError, match="list is no scalar"):
         encode_mapping({"a": [1]})
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        "".join(f"k{n}: {{}}\n" for n in range(500_001)).encode(),
+        b"a: [" + b"[]," * 200_000 + b"]\n",
+        b"a: [" + b"[]," * (1 << 20) + b"]\n",
+    ],
+)
+def test_what_is_small_in_a_file_and_large_in_memory_is_refused(data: bytes) -> None:
+    started = time.process_time()
+    with pytest.raises(DamagedError, match="too m"):
+        parse_mapping(data, "f")
+    assert time.process_time() - started < 5
+
+
+def test_a_long_file_is_read_line_by_line_as_a_short_one_is() -> None:
+    mapping = {f"k{number}": {"a": number, "b": "x" * 50} for number in range(20_000)}
+    data = encode_mapping(mapping)
+    assert len(data) > 1 << 20
+    assert exact(parse_mapping(data, "f")) == exact(mapping)
+    with pytest.raises(DamagedError):
+        parse_mapping(data + b"no mapping\n", "f")

@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 
-from gittrack.errors import InvalidValueError
 from gittrack.schema.codec import encode_run, parse_run
 from gittrack.schema.events import Event, PointBlock, RunFold
 from gittrack.schema.names import experiment_id
@@ -153,9 +152,8 @@ def test_events_and_fields_of_a_later_version_are_passed_over() -> None:
     assert list(fold.artifacts) == ["a"]
 
 
-def test_a_status_that_there_is_not_is_refused() -> None:
-    with pytest.raises(InvalidValueError, match="status is 'DONE'"):
-        fold_of(("end", {"status": "DONE", "ended_at": 1})).freeze()
+def test_a_status_that_there_is_not_is_no_end() -> None:
+    assert fold_of(("start", START), ("end", {"status": "DONE", "ended_at": 1})).freeze().status == "RUNNING"
 
 
 @pytest.mark.parametrize(
@@ -188,3 +186,40 @@ def test_the_sink_is_given_every_block() -> None:
     for block in given:
         fold.add_points(block)
     assert blocks == given
+
+
+@pytest.mark.parametrize(
+    ("kind", "fields"),
+    [
+        ("start", {}),
+        ("start", {"experiment": 5}),
+        ("param", {"params": [1]}),
+        ("param", {"params": {"a": {"b": 1}}}),
+        ("tag", {"tags": 5}),
+        ("tag", {"tags": {"a": 1}}),
+        ("untag", {"key": []}),
+        ("set", {"name": 7}),
+        ("set", {"status": "PWNED"}),
+        ("set", {"note": "x", "lifecycle": []}),
+        ("source", {"source": 5}),
+        ("source", {"source": {"commit": 5}}),
+        ("source", {"source": {}, "tree": "../../x"}),
+        ("input", {"dataset": 1}),
+        ("input", {"dataset": {"name": "d", "digest": "x", "tags": {"a": 1}}}),
+        ("end", {"status": "PWNED", "ended_at": 1}),
+        ("end", {"status": "FINISHED", "ended_at": "x"}),
+        ("end", {"status": "FINISHED", "ended_at": 10**400}),
+        ("artifact", {}),
+        ("artifact", {"path": "../x", "oid": "0" * 64, "size_bytes": 3}),
+        ("artifact", {"path": "x", "oid": "/etc/passwd", "size_bytes": 3}),
+        ("artifact", {"path": "x", "oid": "0" * 64, "size_bytes": -3}),
+        ("artifact", {"path": "x", "oid": "0" * 64, "size_bytes": True}),
+        ("artifact", {"path": "x", "oid": "0" * 64, "size_bytes": 3, "mode": 0o160000}),
+    ],
+)
+def test_an_event_that_does_not_fit_costs_only_itself(kind: str, fields: dict[str, Any]) -> None:
+    with_it = fold_of(("start", START), (kind, fields), ("tag", {"tags": {"a": "1"}}))
+    without = fold_of(("start", START), ("later", {}), ("tag", {"tags": {"a": "1"}}))
+    assert with_it.freeze() == without.freeze()
+    assert (with_it.artifacts, with_it.environment, with_it.code_tree) == ({}, "", None)
+    assert with_it.left_out == (kind not in ("start", "untag"))  # these change nothing anyway

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import unicodedata
 
 import pytest
@@ -16,6 +17,7 @@ from gittrack.schema.names import (
     check_run_id,
     check_text,
     clean_text,
+    escape_json,
     experiment_id,
     experiment_of_ref,
     experiment_ref,
@@ -244,3 +246,20 @@ def test_one_line_shows_no_control_bidi_or_line_break(text: str) -> None:
 def test_one_line_is_cut_visibly() -> None:
     assert one_line("x" * 201) == "x" * 199 + "…"
     assert one_line("a\x1b[31m\nb\u202ec", 50) == "a\\x1b[31m b\\u202ec"
+
+
+def test_json_that_is_made_harmless_says_the_same() -> None:
+    value = {"a\u202e": "\x1b[2J\x9b31m\u2028\u200b\udcff \u00e9\u65e5\n\t"}
+    text = escape_json(json.dumps(value, ensure_ascii=False, indent=2))
+    assert json.loads(text) == value
+    assert "\u00e9\u65e5" in text
+    assert all(char == "\n" or char.isprintable() for char in text)
+
+
+def test_a_key_that_no_caller_may_use_still_has_a_place() -> None:
+    assert metric_path("") == "metrics/.csv"
+    assert metric_path("a//b") == "metrics/a//b.csv"
+
+
+def test_a_branch_that_is_no_unicode_has_an_id() -> None:
+    assert len(experiment_id("\udcff\udcfe")) == 16
