@@ -17,6 +17,7 @@ from gittrack.errors import ArtifactError, ArtifactMissingError, DamagedError
 from gittrack.git.packs import fsync_folder
 from gittrack.git.repository import Repository
 from gittrack.schema.names import INLINE_BYTES_MAX
+from gittrack.store.planted import open_plain
 from gittrack.store.syncing import sync_file, write_anew
 
 POINTER_BYTES_MAX = 1024
@@ -134,19 +135,27 @@ def read_object(repository: Repository, path: str, content: Content) -> Iterator
     """
     digest, size = hashlib.sha256(), 0
     try:
-        with open(object_path(repository, content.oid), "rb", buffering=0) as file:
+        with open_plain(object_path(repository, content.oid)) as file:
+            if os.fstat(file.fileno()).st_size != content.size_bytes:
+                raise _damaged_object(repository, path, content)  # it may be a terabyte of nothing
             while chunk := file.read(_CHUNK):
                 digest.update(chunk)
                 size += len(chunk)
                 yield chunk
     except FileNotFoundError as error:
         raise ArtifactMissingError(path, content.oid) from error
+    except OSError as error:  # a link, a pipe, a folder; or it cannot be read
+        raise _damaged_object(repository, path, content) from error
     if size != content.size_bytes or digest.hexdigest() != content.oid:
-        raise DamagedError(
-            f"artifact {path}",
-            f"its object {content.oid[:12]}… is damaged on this machine",
-            f"remove {object_path(repository, content.oid)} and fetch it again: git lfs fetch",
-        )
+        raise _damaged_object(repository, path, content)
+
+
+def _damaged_object(repository: Repository, path: str, content: Content) -> DamagedError:
+    return DamagedError(
+        f"artifact {path}",
+        f"its object {content.oid[:12]}… is damaged on this machine",
+        f"remove {object_path(repository, content.oid)} and fetch it again: git lfs fetch",
+    )
 
 
 def write_out(chunks: Iterable[bytes], target: str, mode: int) -> None:

@@ -20,6 +20,7 @@ from gittrack.git.refs import WriteLock, is_checked_out, list_refs, read_ref, wr
 from gittrack.git.repository import Repository
 from gittrack.schema.names import HEADS, REMOTES, experiment_of_ref, experiment_ref
 from gittrack.store.identity import read_signature
+from gittrack.store.planted import require_own_places
 
 _log = logging.getLogger("gittrack")
 _warned: set[str] = set()
@@ -105,6 +106,7 @@ def open_branches(repository: Repository) -> Iterator[Branches]:
         RepositoryError: the format is not written. BusyError, OSError: as `write_lock`.
     """
     repository.require_known_format()
+    require_own_places(repository)
     with write_lock(repository) as lock:
         yield Branches(repository, lock)
     fold_packs_in_background(repository)

@@ -28,14 +28,15 @@ from gittrack.store.history import find_experiment_revisions, list_branches
 
 def list_experiments(repository: Repository) -> list[ExperimentRecord]:
     """Every experiment, active or deleted, sorted by name; Default is always among them."""
-    revisions = find_experiment_revisions(repository)
+    branches = list_branches(repository)
+    revisions = find_experiment_revisions(repository, branches.values())
     specs = [f"{revision.commit.id}:{EXPERIMENT_FILE}" for revision in revisions.values()]
     found: dict[str, ExperimentRecord] = {}
     for revision, data in zip(revisions.values(), read_blobs(repository, specs), strict=True):
         record = _parse(data, f"experiment commit {revision.commit.id[:10]}")
         if record is not None:
             found[record.id] = record
-    for ref in list_branches(repository):
+    for ref in branches:
         name = experiment_of_ref(ref)
         if name and experiment_id(name) not in found and "+" not in name:
             found[experiment_id(name)] = untold(name)

@@ -7,6 +7,7 @@ ended, leads to the rest being folded later, and to nothing twice.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import logging
 import os
@@ -20,7 +21,7 @@ from gittrack.git.reading import ObjectReader
 from gittrack.git.repository import Repository
 from gittrack.schema.events import Event, PointBlock, RunFold
 from gittrack.schema.messages import format_run_message
-from gittrack.schema.names import metric_path
+from gittrack.schema.names import INLINE_BYTES_MAX, metric_path
 from gittrack.schema.records import Artifact, RunRecord, Status
 from gittrack.store.artifacts import Content, format_pointer, place_object
 from gittrack.store.committing import Draft, open_branches
@@ -182,7 +183,7 @@ class _Folding:
         staged = os.path.join(self._live.staging_dir, artifact.oid)
         content = Content(artifact.oid, artifact.size_bytes, artifact.inline)
         if artifact.inline or artifact.mode == LINK_MODE:
-            with open(staged, "rb") as file:
+            with self._live.open_staged(artifact.oid) as file:
                 files[path] = (artifact.mode, self.objects.add_blob(file.read()))
             return
         self._place(staged, content)
@@ -198,13 +199,18 @@ class _Folding:
 
         A power cut may leave anything in the file of a run that is recovered.
         """
-        staged = os.path.join(self._live.staging_dir, artifact.oid)
+        in_memory = artifact.inline or artifact.mode == LINK_MODE
         try:
-            good = os.stat(staged).st_size == artifact.size_bytes
-            if good and self._is_recovery:
-                with open(staged, "rb") as file:
+            with self._live.open_staged(artifact.oid) as file:
+                good = os.fstat(file.fileno()).st_size == artifact.size_bytes
+                good = good and not (in_memory and artifact.size_bytes > INLINE_BYTES_MAX)
+                if good and self._is_recovery:
                     good = hashlib.file_digest(file, "sha256").hexdigest() == artifact.oid
         except FileNotFoundError:
+            good = False
+        except OSError as error:
+            if error.errno not in (errno.ELOOP, errno.EINVAL):  # a link, a pipe: nothing that was logged
+                raise
             good = False
         if not good:
             _log.warning("gittrack leaves out artifact %s of run %s: it is lost", artifact.path, self._live.run_id)

@@ -77,10 +77,9 @@ def find_revisions(repository: Repository, id_prefix: str) -> list[Revision]:
     return sorted(found, key=lambda revision: revision.rank)
 
 
-def find_experiment_revisions(repository: Repository) -> dict[str, Revision]:
+def find_experiment_revisions(repository: Repository, tips: Iterable[ObjectId]) -> dict[str, Revision]:
     """The winning revision of every experiment's record, by id."""
     found: dict[str, Revision] = {}
-    tips = list_branches(repository).values()
     for commit in walk_sound_commits(repository, tips, grep=f"{EXPERIMENT_TRAILER}: "):
         named = parse_experiment_trailers(commit.message)
         if named is not None and len(commit.parents) < 2:

@@ -20,6 +20,7 @@ import time
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
+from io import BufferedReader
 from typing import Any
 
 from gittrack.errors import BusyError
@@ -27,6 +28,7 @@ from gittrack.git.objects import ObjectFormat, ObjectSet
 from gittrack.git.repository import Repository
 from gittrack.schema.names import RunId, is_run_id
 from gittrack.store.journal import is_open_here
+from gittrack.store.planted import is_plain_folder, open_plain
 from gittrack.store.shared_journal import SHARED_NAME
 from gittrack.store.streams import Stream
 
@@ -35,6 +37,8 @@ BIRTH_LIMIT_S = 60.0  # between making the folder, or the stream, and the first 
 DETACHED_LIMIT_S = 7 * 24 * 3600.0  # a run of `gittrack start` may wait for days between two commands
 _FOLD_WAIT_S = 60.0
 _OBJECT_HEAD = struct.Struct("<BQ")
+_CODE_BYTES_MAX = 64 << 20  # of one object; a changed file is kept up to 16 MiB
+_PID_MAX = 1 << 22  # proc(5), pid_max
 _UNKNOWN = "alive"  # the start of a process that is there, and tells no more
 _ASIDE = re.compile(r"([0-9a-f]{32})\.gone-[0-9]+")
 
@@ -52,7 +56,17 @@ class LiveRun:
         return os.path.join(self.folder, "artifacts")
 
     def exists(self) -> bool:
-        return os.path.isdir(self.folder)
+        return is_plain_folder(self.folder)
+
+    def open_staged(self, oid: str) -> BufferedReader:
+        """The staged file of an artifact, opened to read.
+
+        Raises:
+            FileNotFoundError: it is not there. OSError: it is a link or a pipe, or cannot be opened.
+        """
+        if not is_plain_folder(self.staging_dir):
+            raise FileNotFoundError(errno.ENOENT, "no folder of staged artifacts", self.staging_dir)
+        return open_plain(os.path.join(self.staging_dir, oid))
 
     def create(self) -> None:
         os.makedirs(self.folder, exist_ok=True)
@@ -91,10 +105,14 @@ class LiveRun:
         """The kept objects, for a repository of a format; those after a torn one are left out."""
         objects = ObjectSet(object_format)
         try:
-            with open(os.path.join(self.folder, "code.objects"), "rb") as file:
+            with open_plain(os.path.join(self.folder, "code.objects")) as file:
                 while len(head := file.read(_OBJECT_HEAD.size)) == _OBJECT_HEAD.size:
                     kind, length = _OBJECT_HEAD.unpack(head)
-                    objects.add(kind, zlib.decompress(file.read(length)))
+                    unpacker = zlib.decompressobj()
+                    data = unpacker.decompress(file.read(min(length, _CODE_BYTES_MAX)), _CODE_BYTES_MAX)
+                    if not unpacker.eof:
+                        break  # torn, or larger than any that was kept
+                    objects.add(kind, data)
         except (OSError, zlib.error, KeyError):
             pass
         return objects
@@ -110,8 +128,8 @@ class LiveRun:
     def read_signal(self) -> str:
         """The signal that was noted, or ''."""
         try:
-            with open(os.path.join(self.folder, "signal"), encoding="utf-8", errors="replace") as file:
-                return file.read(200)
+            with open_plain(os.path.join(self.folder, "signal")) as file:
+                return file.read(200).decode(errors="replace")
         except OSError:
             return ""
 
@@ -120,7 +138,9 @@ class LiveRun:
         """Hold the right to fold this run; yields False when the folder is gone or, unless ``wait``, busy."""
         try:
             descriptor = os.open(
-                os.path.join(self.folder, "fold.lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644
+                os.path.join(self.folder, "fold.lock"),
+                os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW,
+                0o644,
             )
         except FileNotFoundError:
             yield False
@@ -182,7 +202,9 @@ class LiveRun:
     @contextmanager
     def _shared_stream_held(self) -> Iterator[None]:
         try:
-            descriptor = os.open(os.path.join(self.folder, SHARED_NAME), os.O_RDWR | os.O_CLOEXEC)
+            descriptor = os.open(
+                os.path.join(self.folder, SHARED_NAME), os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+            )
         except OSError:
             yield
             return
@@ -306,7 +328,7 @@ def is_writer_alive(stream: Stream) -> bool:
     ):
         if writer["pid"] == os.getpid() and _start_of(os.getpid()) == writer.get("started"):
             return is_open_here(stream.nonce)
-        started = _start_of(writer["pid"])
+        started = _start_of(writer["pid"]) if 0 < writer["pid"] <= _PID_MAX else ""
         if started == _UNKNOWN:
             return _age_s(stream.path) < SILENCE_LIMIT_S
         return started == writer.get("started") != ""
@@ -346,7 +368,8 @@ def _list_folders(repository: Repository) -> Iterator[tuple[str, str]]:
         except OSError:
             continue
         for name in names:
-            yield os.path.join(root, name), name
+            if is_plain_folder(os.path.join(root, name)):
+                yield os.path.join(root, name), name
 
 
 def _live_root(repository: Repository) -> str:

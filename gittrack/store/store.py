@@ -34,6 +34,7 @@ from gittrack.store.committing import Draft, open_branches
 from gittrack.store.folding import commit_live, fold_live
 from gittrack.store.history import Revision, find_revisions, find_winners
 from gittrack.store.live import LiveRun, bring_home, find_live, list_live, put_back_leftovers
+from gittrack.store.planted import require_own_places
 from gittrack.store.streams import Item, merge_items
 from gittrack.store.trees import RunTree, record_files
 
@@ -171,13 +172,12 @@ class Store:
             DamagedError: they are not what they should be.
         """
         if stored.live is not None:
-            staged = f"{stored.live.staging_dir}/{artifact.oid}"
             try:
-                with open(staged, "rb") as file:
+                with stored.live.open_staged(artifact.oid) as file:
                     while chunk := file.read(1 << 20):
                         yield chunk
                 return
-            except FileNotFoundError:
+            except OSError:
                 if not stored.live.exists():
                     stored = self.get_run(stored.record.id)
                 if stored.commit is None:
@@ -253,6 +253,7 @@ class Store:
         Args:
             keep: runs to leave alone whatever their writers look like (this process's own).
         """
+        require_own_places(self.repository)
         heal_after_crash(self.repository)
         put_back_leftovers(self.repository)
         bring_home(self.repository)

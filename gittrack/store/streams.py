@@ -6,30 +6,41 @@ thousands at a time. The layout is told in `gittrack.store.journal`.
 
 from __future__ import annotations
 
+import errno
 import heapq
 import json
+import math
 import os
+import re
 import struct
 import zlib
 from collections.abc import Generator, Iterable, Iterator, Sequence
-from typing import Any
+from typing import Any, BinaryIO
 
+from gittrack.errors import InvalidValueError
 from gittrack.schema.events import Event, PointBlock
+from gittrack.schema.names import check_key
+from gittrack.schema.values import METRICS_MAX, check_step
 from gittrack.store.journal import (
     EVENT_BYTES_MAX,
     EVENT_HEAD,
     EVENT_KIND,
+    FIRST_SHAPE,
     HEADER,
     MAGIC,
     SEAL,
     shape_struct,
 )
+from gittrack.store.planted import open_plain
 
 Item = Event | PointBlock
 # items with the offset at which their record ends; returns the bytes that were used
 _Decoded = Generator[tuple[int, Item | None], None, int]
 
 _CHUNK = 1 << 20
+_CONTAINERS_MAX = 10_000
+_TEXT_OR_CONTAINER = re.compile(rb'"(?:[^"\\]|\\.)*+"|[\[{]', re.DOTALL)
+_TIME_MIN_S, _TIME_MAX_S = -62_135_596_800.0, 253_402_300_799.0  # years 1 to 9999
 _BLOCK_MAX, _HOPE_MIN = 8192, 8
 _NO_POINT = (0, 0.0, 0.0)
 _NUMPY_FROM = 8192  # a smaller block never pays for the import
@@ -67,7 +78,7 @@ class Stream:
         for end, item in decoder.decode(self.path):
             self.consumed = end
             if end > after and item is not None:
-                yield item
+                yield item if isinstance(item, Event) else _with_true_times(item)
 
     def has_more(self, after: int) -> bool:
         """Whether something readable was logged behind byte ``after``.
@@ -81,12 +92,14 @@ class Stream:
         if not self._seal:
             return False
         mark, tail = SEAL.pack(self._seal), b""
-        with open(self.path, "rb") as file:
+        with open_plain(self.path) as file:
             file.seek(after)
             while chunk := file.read(_CHUNK):
                 if mark in tail + chunk:
                     return True
                 tail = chunk[-7:]
+                if _skip_hole(file, chunk):
+                    tail = b""
         return False
 
     def has_begun(self) -> bool:
@@ -105,7 +118,7 @@ class Stream:
 
     def _open_head(self) -> None:
         try:
-            with open(self.path, "rb") as file:
+            with open_plain(self.path) as file:
                 head = file.read(HEADER.size + EVENT_HEAD.size)
                 if len(head) < HEADER.size:
                     return
@@ -117,9 +130,11 @@ class Stream:
                 if len(head) == HEADER.size + EVENT_HEAD.size:
                     _, length, _ = EVENT_HEAD.unpack_from(head, HEADER.size)
                     payload = file.read(min(length, 1 << 16))
-                    self.writer = dict(json.loads(payload))
+                    writer = dict(json.loads(payload))
+                    if isinstance(writer.get("t", 0.0), int | float):
+                        self.writer = writer
                     self._head_end += EVENT_HEAD.size + length + SEAL.size
-        except (OSError, ValueError):
+        except (OSError, ValueError, TypeError, RecursionError):
             return
 
 
@@ -180,6 +195,41 @@ def _unpack_columns(record: struct.Struct, data: memoryview) -> list[Sequence[An
     return [rows[name].tolist() for name, _ in fields]
 
 
+def _with_true_times(block: PointBlock) -> PointBlock:
+    """A block whose every time is one that a calendar can show; what was written always is."""
+    times_s = block.times_s
+    if min(times_s) >= _TIME_MIN_S and max(times_s) <= _TIME_MAX_S and not math.isnan(sum(times_s)):
+        return block
+    true = [time_s if _TIME_MIN_S <= time_s <= _TIME_MAX_S else 0.0 for time_s in times_s]
+    return PointBlock(block.key, block.steps, true, block.values)
+
+
+def _is_bomb(payload: bytes) -> bool:
+    """Whether JSON holds far more lists and mappings than an event has: each takes some sixty bytes of memory."""
+    if payload.count(b"[") + payload.count(b"{") <= _CONTAINERS_MAX:
+        return False
+    outside = (match for match in _TEXT_OR_CONTAINER.finditer(payload) if match[0] in (b"[", b"{"))
+    return any(number > _CONTAINERS_MAX for number, _ in enumerate(outside, 1))
+
+
+def _skip_hole(file: BinaryIO, chunk: bytes) -> int:
+    """Step over a hole of the file that its last chunk lies in; returns how many bytes, 0 where there is none.
+
+    A journal is longer than what is written in it; one that a stranger made may seem a terabyte long.
+    """
+    if len(chunk) < _CHUNK or chunk.count(0) < _CHUNK:
+        return 0
+    at, descriptor = file.tell(), file.fileno()
+    buffered_to = os.lseek(descriptor, 0, os.SEEK_CUR)
+    try:
+        data_at = os.lseek(descriptor, at, os.SEEK_DATA)
+    except OSError as error:  # nothing but a hole up to the end; or a file system that does not tell
+        data_at = os.fstat(descriptor).st_size if error.errno == errno.ENXIO else at
+    os.lseek(descriptor, buffered_to, os.SEEK_SET)  # what the reader has buffered ends here
+    file.seek(data_at)
+    return data_at - at
+
+
 class _Decoder:
     """Turns a stream's bytes into items; keeps what it has learned of shapes.
 
@@ -197,12 +247,16 @@ class _Decoder:
 
     def decode(self, path: str) -> Iterator[tuple[int, Item | None]]:
         """Every item with the file offset at which its record ends."""
-        with open(path, "rb") as file:
+        with open_plain(path) as file:
             base, data = 0, b""
             file.seek(HEADER.size)
             base = HEADER.size
             while True:
                 chunk = file.read(_CHUNK)
+                skipped = _skip_hole(file, chunk)
+                if skipped:
+                    base, data = base + len(data) + len(chunk) + skipped, b""
+                    continue
                 data += chunk
                 used = yield from self._decode_chunk(data, base, is_last=not chunk)
                 data = data[used:]
@@ -328,20 +382,46 @@ class _Decoder:
         payload = data[start : start + length]
         if zlib.crc32(payload) != crc:
             return 0
+        try:
+            items = self._items(payload)
+        except (ValueError, TypeError, KeyError, AttributeError, RecursionError, InvalidValueError):
+            items = [None]  # whole, and yet none of ours: passed over
+        for item in items:
+            yield base + end, item
+        return int(end - at)
+
+    def _items(self, payload: bytes) -> Sequence[Item | None]:
+        """What an event's JSON says.
+
+        Raises:
+            ValueError, TypeError, KeyError, AttributeError, RecursionError, InvalidValueError: it is no event.
+        """
+        if _is_bomb(payload):
+            raise ValueError("it nests more than any event does")
         fields = json.loads(payload)
         kind, time_s = fields.pop("e"), fields.pop("t")
+        if kind == "writer":
+            return [None]
         if kind == "shape":
-            self._keys[fields["id"]] = tuple(fields["keys"])
-            self._structs[fields["id"]] = shape_struct(len(fields["keys"]))
-            yield base + end, None
-        elif kind == "writer":
-            yield base + end, None
-        elif kind == "points":
-            for key, value in fields["values"].items():
-                yield base + end, PointBlock(key, (fields["step"],), (time_s,), (value,))
-        else:
-            yield base + end, Event(kind, time_s, fields)
-        return int(end - at)
+            self._learn(fields["id"], fields["keys"])
+            return [None]
+        if not isinstance(kind, str) or not _TIME_MIN_S <= time_s <= _TIME_MAX_S:
+            raise ValueError("an event has a kind and a time")
+        if kind != "points":
+            return [Event(kind, time_s, fields)]
+        step = check_step(fields["step"])
+        values = {check_key("metric", key): float(value) for key, value in fields["values"].items()}
+        return [PointBlock(key, (step,), (time_s,), (value,)) for key, value in values.items()]
+
+    def _learn(self, shape: int, keys: Sequence[str]) -> None:
+        """Take in a shape; one that is known already keeps its keys."""
+        if not FIRST_SHAPE <= shape < 1 << 32:
+            raise ValueError(f"{shape} is no shape's number")
+        if len(keys) > METRICS_MAX:
+            raise ValueError(f"a shape of {len(keys)} keys")
+        checked = tuple(check_key("metric", key) for key in keys)
+        self._keys[shape] = checked
+        self._structs[shape] = shape_struct(len(checked))
 
     def _next_record(self, data: bytes, at: int) -> int | None:
         """Where the next whole record may start after a gap or a torn one; None where none is in sight."""

@@ -44,9 +44,11 @@ class RunTree:
 
     def list_artifacts(self) -> list[Artifact]:
         """The run's artifacts, sorted by path."""
-        found = []
+        found, contents = [], dict[ObjectId, Content]()
         for path, entry in self._walk("artifacts"):
-            content = self._content_of(entry.id)
+            if entry.id not in contents:
+                contents[entry.id] = self._content_of(entry.id)
+            content = contents[entry.id]
             found.append(
                 Artifact(
                     path=path,
@@ -110,8 +112,7 @@ class RunTree:
         found = {}
         for path, (mode, object_id) in files.items():
             if path.startswith(("artifacts/", "metrics/")) and mode not in (LINK_MODE, TREE_MODE):
-                kind, data = self.reader.read(object_id)
-                pointer = parse_pointer(data) if kind == BLOB else None
+                pointer = parse_pointer(self.reader.read_kind(object_id, BLOB))
                 if pointer is not None:
                     found[path] = pointer
         return found
@@ -122,14 +123,12 @@ class RunTree:
             yield from self.reader.walk_tree(entry.id)
 
     def _content_of(self, object_id: ObjectId) -> Content:
-        _, data = self.reader.read(object_id)
+        data = self.reader.read_kind(object_id, BLOB)
         pointer = parse_pointer(data)
         return pointer or Content(hashlib.sha256(data).hexdigest(), len(data), True)
 
     def _read_blob(self, object_id: ObjectId, path: str) -> Iterator[bytes]:
-        kind, data = self.reader.read(object_id)
-        if kind != BLOB:
-            raise DamagedError(f"{self.where} {path}", "it is no file")
+        data = self.reader.read_kind(object_id, BLOB)
         pointer = parse_pointer(data)
         if pointer is None:
             yield data

@@ -9,14 +9,22 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
 from gittrack.errors import ArtifactMissingError, DamagedError, GittrackError
-from gittrack.git.command import find_git, run_git
+from gittrack.git.command import IN_PIECES, find_git, run_git
 from gittrack.git.maintenance import folding_held_off
 from gittrack.git.objects import BLOB, LINK_MODE, TREE_MODE
-from gittrack.git.reading import ObjectReader
+from gittrack.git.reading import ObjectReader, walk_commits
 from gittrack.git.repository import Repository
 from gittrack.schema.codec import EXPERIMENT_FILE, parse_experiment
 from gittrack.schema.messages import parse_experiment_trailers, parse_run_trailers
-from gittrack.schema.names import SCHEMA_FILE, check_artifact_path, metric_path, one_line
+from gittrack.schema.names import (
+    HEADS,
+    REMOTES,
+    SCHEMA_FILE,
+    check_artifact_path,
+    experiment_of_ref,
+    metric_path,
+    one_line,
+)
 from gittrack.schema.points import Point, Summary
 from gittrack.schema.records import MetricSummary, RunRecord
 from gittrack.store.artifacts import parse_pointer, read_object
@@ -44,7 +52,7 @@ def verify(
     Args:
         progress: told after each run how many are done, of how many.
     """
-    problems = list(_verify_objects(repository))
+    problems = [*_verify_branches(repository), *_verify_history(repository), *_verify_objects(repository)]
     try:
         runs, experiments = find_winners(repository, list_branches(repository).values())
     except GittrackError as error:
@@ -61,6 +69,30 @@ def verify(
     return len(chosen), problems
 
 
+def _verify_branches(repository: Repository) -> Iterator[Problem]:
+    """The experiments' branches that lead to no commit: nothing else would tell that their runs are gone."""
+    if find_git() is None:
+        return
+    try:
+        output = run_git(repository.common_dir, "for-each-ref", "--format=%(refname)", HEADS, REMOTES)
+        found = set(list_branches(repository))
+    except GittrackError:
+        return  # told where the runs are walked
+    for name in output.decode(errors="surrogateescape").split("\n"):
+        if experiment_of_ref(name) is not None and name not in found:
+            message = f"the branch {one_line(name)} leads to no commit that can be read"
+            yield Problem(repository.label, "damaged", message, "fetch it again from a remote: git fetch")
+
+
+def _verify_history(repository: Repository) -> Iterator[Problem]:
+    """Whether every commit can be read: what lies behind one that cannot is not among the runs."""
+    try:
+        for _ in walk_commits(repository, list_branches(repository).values()):
+            pass
+    except GittrackError as error:
+        yield Problem(repository.label, "damaged", error.message, error.hint)
+
+
 def _verify_objects(repository: Repository) -> Iterator[Problem]:
     """What git itself finds wrong with the objects that our branches lead to."""
     if find_git() is None:
@@ -70,7 +102,8 @@ def _verify_objects(repository: Repository) -> Iterator[Problem]:
         if not tips:
             return
         with folding_held_off(repository):
-            run_git(repository.common_dir, "fsck", "--strict", "--no-dangling", "--no-progress", *tips)
+            words = ("fsck", "--strict", "--no-dangling", "--no-progress")
+            run_git(repository.common_dir, *words, *tips, extra=IN_PIECES)
     except GittrackError as error:
         stderr = getattr(error, "stderr", "") or error.message
         for line in stderr.splitlines()[:20]:

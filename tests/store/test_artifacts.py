@@ -249,3 +249,22 @@ def test_attributes_name_exactly_the_file_as_git_reads_them(repo: Repo, path: st
     (repo.path / ".gitattributes").write_bytes(format_attributes([path, "another.bin"]))
     answer = repo.git("check-attr", "-z", "filter", "--", path, f"x/{path}", path + "x", "a" + path).split("\0")
     assert answer[2::3] == ["lfs", "unspecified", "unspecified", "unspecified"]
+
+
+@pytest.mark.parametrize("how", ["link", "pipe", "folder", "endless"])
+def test_an_object_that_is_no_plain_file_of_its_size_is_damaged(how: str, repo: Repo, tmp_path: Path) -> None:
+    (tmp_path / "secret").write_bytes(b"secret")
+    content = content_of(b"secret")
+    place = Path(object_path(repo.repository, content.oid))
+    place.parent.mkdir(parents=True)
+    if how == "link":
+        place.symlink_to(tmp_path / "secret")
+    elif how == "pipe":
+        os.mkfifo(place)
+    elif how == "folder":
+        place.mkdir()
+    else:
+        place.touch()
+        os.truncate(place, 1 << 40)
+    with pytest.raises(DamagedError, match="is damaged on this machine"):
+        next(read_object(repo.repository, "a", content))

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import os
 import random
+import struct
 import time
+import zlib
 from collections import Counter
 from pathlib import Path
 
@@ -12,7 +15,7 @@ import pytest
 
 from gittrack.schema.events import Event, PointBlock
 from gittrack.store import streams as streams_module
-from gittrack.store.journal import EVENT_HEAD, HEADER, SEAL, Journal
+from gittrack.store.journal import EVENT_HEAD, HEADER, SEAL, Journal, shape_struct
 from gittrack.store.shared_journal import SharedJournal
 from gittrack.store.streams import Item, Stream, merge_items
 
@@ -264,3 +267,90 @@ def test_a_seal_in_a_value_is_no_seal_of_a_record(folder: str) -> None:
     journal.append({"a": 3.0, "b": 4.0}, 3)
     journal.close()
     assert [step for key, step, _ in read_rows(journal.path) if key == "a"] == [1, 2, 3]
+
+
+def append_raw(path: str | Path, payload: bytes) -> None:
+    """A whole record with any payload at the end of a stream."""
+    data = Path(path).read_bytes()
+    seal = data[HEADER.size - SEAL.size : HEADER.size]
+    head = EVENT_HEAD.pack(1, len(payload), zlib.crc32(payload))
+    Path(path).write_bytes(data + head + payload + seal)
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [
+        b"\xff\xfe",
+        b"[1]",
+        b"{}",
+        b'{"e":5,"t":1}',
+        b'{"e":"tag","t":"x"}',
+        b'{"e":"tag","t":1e308}',
+        b'{"e":"tag","t":' + b"9" * 10_000 + b"}",
+        b'{"e":"tag","t":1,"tags":' + b"[" * 100_000 + b"]" * 100_000 + b"}",
+        b'{"e":"tag","t":1,"tags":[' + b"{}," * 20_000 + b"{}]}",
+        b'{"e":"shape","t":1,"id":1,"keys":["a"]}',
+        b'{"e":"shape","t":1,"id":99,"keys":["../../x"]}',
+        b'{"e":"points","t":1,"step":0,"values":{"../x":1.0}}',
+        b'{"e":"points","t":1,"step":"y","values":{"a":1.0}}',
+        b'{"e":"points","t":1,"step":0,"values":[1]}',
+    ],
+)
+def test_a_whole_record_that_is_none_of_ours_costs_only_itself(folder: str, payload: bytes) -> None:
+    path, rows = write_mixed(folder, 20)
+    append_raw(path, payload)
+    append_raw(path, b'{"e":"tag","t":1,"tags":{"at":"the end"}}')
+    items = list(Stream(path).read())
+    assert rows_of(items) == rows
+    assert items[-1] == Event("tag", 1, {"tags": {"at": "the end"}})
+
+
+def test_brackets_in_a_long_text_are_no_bomb(folder: str) -> None:
+    journal = open_journal(folder)
+    journal.append_event("set", {"note": '["\\' * 50_000})
+    journal.close()
+    (event,) = Stream(journal.path).read()
+    assert isinstance(event, Event)
+    assert event.fields == {"note": '["\\' * 50_000}
+
+
+def test_points_at_no_time_are_kept_with_the_least(folder: str) -> None:
+    journal = open_journal(folder)
+    journal.append({"a": 1.0}, 1)
+    journal.close()
+    data = bytearray(Path(journal.path).read_bytes())
+    seal = data[HEADER.size - SEAL.size : HEADER.size]
+    at = data.rfind(seal) + SEAL.size - shape_struct(1).size
+    struct.pack_into("<d", data, at + 12, math.nan)
+    Path(journal.path).write_bytes(data)
+    assert list(Stream(journal.path).read()) == [PointBlock("a", (1,), [0.0], (1.0,))]
+
+
+def test_a_journal_that_seems_a_terabyte_long_is_read_at_once(folder: str) -> None:
+    path, rows = write_mixed(folder, 50)
+    os.truncate(path, 1 << 40)
+    started = time.process_time()
+    assert sorted(read_rows(path)) == sorted(rows)
+    assert not Stream(path).has_more(os.stat(path).st_size >> 1)
+    assert time.process_time() - started < 5
+
+
+def test_what_is_behind_a_hole_is_read(folder: str) -> None:
+    path, rows = write_mixed(folder, 50)
+    seal = Path(path).read_bytes()[HEADER.size - SEAL.size : HEADER.size]
+    payload = b'{"e":"tag","t":1,"tags":{"at":"the end"}}'
+    with open(path, "r+b") as file:
+        file.seek((64 << 20) + 5)
+        file.write(EVENT_HEAD.pack(1, len(payload), zlib.crc32(payload)) + payload + seal)
+    items = list(Stream(path).read())
+    assert sorted(rows_of(items)) == sorted(rows)
+    assert items[-1] == Event("tag", 1, {"tags": {"at": "the end"}})
+
+
+def test_a_pipe_or_a_link_in_the_place_of_a_journal_is_none(folder: str, tmp_path: Path) -> None:
+    path, _ = write_mixed(folder, 5)
+    (tmp_path / "link.log").symlink_to(path)
+    os.mkfifo(tmp_path / "pipe.log")
+    for name in ("link.log", "pipe.log"):
+        stream = Stream(str(tmp_path / name))
+        assert (stream.writer, list(stream.read())) == ({}, [])
