@@ -62,8 +62,19 @@ def run() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # a terminal in latin-1, say, is no reason not to print a name
             stream.reconfigure(errors="backslashreplace")
-    logging.basicConfig(format="%(message)s", level=logging.WARNING, stream=sys.stderr)
+    told = logging.StreamHandler(sys.stderr)
+    told.setFormatter(_Harmless("%(message)s"))
+    logging.basicConfig(level=logging.WARNING, handlers=[told])
     sys.exit(_guarded())
+
+
+class _Harmless(logging.Formatter):
+    """Warnings on one line each: they quote names from the repository."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        from gittrack.schema.names import one_line
+
+        return one_line(super().format(record), 2000)
 
 
 def _guarded() -> int:
@@ -95,7 +106,9 @@ def _guarded() -> int:
 
 def _print_error(error: GittrackError) -> None:
     from gittrack.cli.output import paint_error
+    from gittrack.schema.names import one_line
 
-    print(paint_error("error: ") + error.message, file=sys.stderr)
-    if error.hint:
-        print(f"hint: {error.hint}", file=sys.stderr)
+    print(paint_error("error: ") + one_line(error.message, 2000), file=sys.stderr)
+    if error.hint:  # candidates stand on lines of their own
+        shown = "\n".join(one_line(line, 2000) for line in error.hint.split("\n"))
+        print(f"hint: {shown}", file=sys.stderr)

@@ -15,15 +15,16 @@ import shutil
 import subprocess
 import sys
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from gittrack.schema.names import one_line
+from gittrack.schema.names import escape_json, one_line
 
 _STYLES = {"FINISHED": "32", "RUNNING": "36", "FAILED": "31", "KILLED": "31", "SCHEDULED": "33"}
 _GAP = "  "
 _COLUMN_MIN = 6
+_LINES_AT_ONCE = 10_000
 
 
 @functools.cache
@@ -61,26 +62,41 @@ def print_json(value: Any) -> None:
     is_ascii = (
         not (sys.stdout.encoding or "").lower().startswith("utf")
     )  # what it cannot hold stands as \\u escapes
-    show(json.dumps(_json_ready(value), ensure_ascii=is_ascii, indent=2, allow_nan=False) + "\n", page=False)
+    text = json.dumps(_json_ready(value), ensure_ascii=is_ascii, indent=2, allow_nan=False)
+    show(escape_json(text) + "\n", page=False)
 
 
 def print_table(columns: Sequence[str], rows: Sequence[Sequence[Any]], empty: str = "") -> None:
     """Print rows: aligned and cut to the terminal's width, or whole as TSV where stdout is no terminal."""
-    cells = [[format_cell(value) for value in row] for row in rows]
     if not is_terminal():
-        lines = ["\t".join(columns)]
-        lines += ["\t".join(cell.replace("\t", " ") for cell in row) for row in cells]
-        show("\n".join(lines) + "\n", page=False)
+        print_rows(columns, rows)
         return
+    columns = [one_line(column) for column in columns]
+    cells = [[format_cell(value) for value in row] for row in rows]
     if not rows:
         note(empty or "nothing to show")
         return
     show(_layout(columns, cells))
 
 
+def print_rows(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+    """Print any number of rows: as they come where stdout is no terminal, else as `print_table` does."""
+    if is_terminal():
+        print_table(columns, list(rows))
+        return
+    lines = ["\t".join(map(one_line, columns))]
+    for row in rows:
+        lines.append("\t".join(format_cell(value).replace("\t", " ") for value in row))
+        if len(lines) == _LINES_AT_ONCE:
+            show("\n".join(lines) + "\n", page=False)
+            lines = []
+    if lines:
+        show("\n".join(lines) + "\n", page=False)
+
+
 def print_fields(title: str, fields: Sequence[tuple[str, Any]]) -> str:
     """A titled block of names and values, as text."""
-    shown = [(name, format_cell(value)) for name, value in fields if value not in (None, "")]
+    shown = [(one_line(name), format_cell(value)) for name, value in fields if value not in (None, "")]
     if not shown:
         return ""
     width = max(_width(name) for name, _ in shown)

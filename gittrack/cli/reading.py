@@ -147,12 +147,14 @@ def open_reading() -> Store:
         RepositoryError: there is no repository.
     """
     from gittrack.errors import RepositoryError
+    from gittrack.git.ownership import require_trusted
     from gittrack.store.store import Store
     from gittrack.tracking.settings import find_repository
 
     repository = find_repository()
     if repository is None:
         raise RepositoryError("no git repository here", "go into one, or name it: gittrack -C PATH …")
+    require_trusted(repository)
     store = Store(repository)
     for run_id in store.recover():
         output.note(f"recovered run {run_id}: its process ended without finishing it")
@@ -288,17 +290,21 @@ def _show_history(store: Store, stored: StoredRun, key: str, *, as_json: bool) -
     if key not in stored.record.metrics:
         known = ", ".join(stored.record.metrics) or "none"
         raise NotFoundError(f"run {stored.record.id[:8]} has no metric {key!r}", f"it has: {known}")
-    points = list(store.read_history(stored, key))
+    points = store.read_history(stored, key)
     if as_json:
         output.print_json([point._asdict() for point in points])
-        return
-    output.print_table(("step", "timestamp", "value"), points)
+    else:
+        output.print_rows(("step", "timestamp", "value"), points)
 
 
 def _artifact_json(artifact: Artifact) -> dict[str, Any]:
-    fields = asdict(artifact)
-    fields["mode"] = f"{artifact.mode:o}"
-    return fields
+    return {
+        "path": artifact.path,
+        "oid": artifact.oid,
+        "size_bytes": artifact.size_bytes,
+        "mode": f"{artifact.mode:o}",
+        "inline": artifact.inline,
+    }
 
 
 def _kept(artifact: Artifact) -> str:

@@ -41,6 +41,7 @@ def init(
 def recover(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False) -> None:
     """Commit the runs whose processes died; every other command does so too."""
     from gittrack.errors import RepositoryError
+    from gittrack.git.ownership import require_trusted
     from gittrack.store.live import list_live
     from gittrack.store.store import Store
     from gittrack.tracking.settings import find_repository
@@ -48,6 +49,7 @@ def recover(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")]
     repository = find_repository()
     if repository is None:
         raise RepositoryError("no git repository here", "go into one, or name it: gittrack -C PATH recover")
+    require_trusted(repository)
     store = Store(repository)
     recovered = store.recover()
     left = [str(live.run_id) for live in list_live(repository) if live.has_begun()]

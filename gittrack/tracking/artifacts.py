@@ -147,7 +147,8 @@ def _write_link(store: Store, stored: StoredRun, artifact: Artifact, folder: str
     os.makedirs(os.path.dirname(target) or ".", exist_ok=True)
     # '..' behind a name is refused too: the name may be a link that leads somewhere else
     steps_up = [part == ".." for part in text.split("/")]
-    if os.path.isabs(text) or place.split("/")[0] == ".." or steps_up != sorted(steps_up, reverse=True):
+    is_odd = not text or "\0" in text or os.path.isabs(text)
+    if is_odd or place.split("/")[0] == ".." or steps_up != sorted(steps_up, reverse=True):
         write_out([os.fsencode(text)], target, 0o100644)
         return
     if os.path.lexists(target):

@@ -170,3 +170,31 @@ def test_what_the_terminal_cannot_show_is_escaped(shell: Shell, make_run: Callab
         shell.extra = {"PYTHONIOENCODING": encoding}
         assert json.loads(shell.gittrack("ls", "--json"))[0]["name"] == "première ✓"
         assert shown in shell.gittrack("ls")
+
+
+def test_no_name_of_a_stranger_reaches_the_terminal_as_it_is(shell: Shell, make_run: Callable[..., str]) -> None:
+    run_id = make_run()
+    files = {}
+    for line in shell.git("ls-tree", "-r", "gittrack/digits").splitlines():
+        head, _, path = line.partition("\t")
+        files[path] = head.split()[2]
+    blob = files["params.yaml"]
+    odd = subprocess.run(
+        ["git", "mktree", "-z"], cwd=shell.folder, capture_output=True, check=True,
+        input=f"100644 blob {blob}\tevil\u202egnp\x1b[2J\0".encode(),
+    ).stdout.decode().strip()  # fmt: skip
+    top = shell.git("ls-tree", "gittrack/digits") + f"040000 tree {odd}\tartifacts\n"
+    tree = (
+        subprocess.run(["git", "mktree"], cwd=shell.folder, input=top.encode(), capture_output=True, check=True)
+        .stdout.decode()
+        .strip()
+    )
+    message = shell.git("log", "-1", "--format=%B", "gittrack/digits")
+    commit = shell.git("commit-tree", tree, "-m", message).strip()
+    shell.git("update-ref", "refs/heads/gittrack/digits", commit)
+    for words in (("show", run_id), ("show", run_id, "--json"), ("artifacts", "ls", run_id)):
+        shown = shell.gittrack(*words)
+        assert "\u202e" not in shown
+        assert "\x1b" not in shown
+        assert "evil" in shown
+    assert "\x1b" not in shell.error("artifacts", "get", run_id, code=2)

@@ -128,3 +128,23 @@ def test_another_repository_is_named_by_an_option(shell: Shell, make_run: Callab
     assert json.loads(shell.gittrack("-C", "other", "ls", "--json")) == []
     assert json.loads(shell.gittrack("-C", f"gittrack:{shell.folder}", "ls", "--json"))[0]["id"] == run_id
     assert "no folder at" in shell.error("-C", "nowhere", "ls")
+
+
+def test_verify_names_a_branch_whose_commit_is_gone(shell: Shell, make_run: Callable[..., str]) -> None:
+    make_run()
+    (shell.folder / ".git/refs/heads/gittrack/gone").write_text("1" * 40 + "\n")
+    told = verify(shell, code=1)["problems"]
+    assert [problem["message"] for problem in told] == [
+        "the branch refs/heads/gittrack/gone leads to no commit that can be read"
+    ]
+
+
+def test_a_repository_of_another_user_is_refused_with_gits_own_hint(
+    shell: Shell, make_run: Callable[..., str]
+) -> None:
+    make_run()
+    os.chown(shell.folder / ".git", 4711, 4711)
+    for words in (("ls",), ("recover",), ("verify",)):
+        told = shell.error(*words)
+        assert "belongs to another user" in told
+        assert "safe.directory" in told
