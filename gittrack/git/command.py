@@ -73,7 +73,7 @@ def run_git(
     keep_open: Sequence[int] = (),
     extra: Mapping[str, str] | None = None,
 ) -> bytes:
-    """What a git command prints; descriptors to ``keep_open`` are inherited by it, ``extra`` is its environment too.
+    """What a git command prints; it inherits the descriptors to ``keep_open``, ``extra`` is its environment too.
 
     Raises:
         CommandError: git exited with another code than 0. RepositoryError: there is none, or it is too old for the
