@@ -188,11 +188,9 @@ def test_the_environment_is_never_recorded(shell: Shell) -> None:
 
 def test_a_run_whose_finish_died_before_the_commit_is_committed_by_the_next_command(shell: Shell) -> None:
     run_id = shell.gittrack("start").strip()
-    lock = shell.folder / ".git/gittrack/lock"
-    lock.unlink(missing_ok=True)
-    lock.mkdir()  # the commit cannot be made
+    shell.git("update-ref", "refs/heads/gittrack", "HEAD")  # a branch in its way: the commit cannot be made
     assert "try again: gittrack recover" in shell.error("finish", "--status", "failed")
-    lock.rmdir()
+    shell.git("update-ref", "-d", "refs/heads/gittrack")
     assert shell.gittrack("recover").split() == [run_id]
     (listed,) = json.loads(shell.gittrack("ls", "--json"))
     assert (listed["status"], listed["live"]) == ("FAILED", False)
