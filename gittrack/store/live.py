@@ -134,12 +134,12 @@ class LiveRun:
             return ""
 
     @contextmanager
-    def fold_lock(self, *, wait: bool) -> Iterator[bool]:
+    def fold_lock(self, *, wait: bool, create: int = os.O_CREAT) -> Iterator[bool]:
         """Hold the right to fold this run; yields False when the folder is gone or, unless ``wait``, busy."""
         try:
             descriptor = os.open(
                 os.path.join(self.folder, "fold.lock"),
-                os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW,
+                os.O_RDWR | create | os.O_CLOEXEC | os.O_NOFOLLOW,
                 0o644,
             )
         except FileNotFoundError:
@@ -171,7 +171,7 @@ class LiveRun:
             if aside._has_rest(taken):
                 aside.move_to(self.folder)
                 return False
-            shutil.rmtree(aside.folder, ignore_errors=True)
+            aside._delete()
             return True
 
     def move_to(self, folder: str) -> None:
@@ -187,6 +187,16 @@ class LiveRun:
             for name in names:
                 if not os.path.exists(os.path.join(target, name)):
                     os.rename(os.path.join(place, name), os.path.join(target, name))
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _delete(self) -> None:
+        """Delete the folder, its lock last: whoever comes upon it meanwhile must see that it is held."""
+        for name in os.listdir(self.folder):
+            path = os.path.join(self.folder, name)
+            if name != "fold.lock" and os.path.isdir(path) and not os.path.islink(path):
+                shutil.rmtree(path, ignore_errors=True)
+            elif name != "fold.lock":
+                os.unlink(path)
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def _has_rest(self, taken: dict[str, int]) -> bool:
@@ -231,9 +241,11 @@ def put_back_leftovers(repository: Repository) -> None:
             continue
         aside = LiveRun(path, RunId(match[1]))
         try:
-            with aside.fold_lock(wait=False) as held:
+            with aside.fold_lock(wait=False, create=0) as held:  # without a lock it is all but deleted
                 if held:
                     aside.move_to(os.path.join(os.path.dirname(path), match[1]))
+            if not held:
+                os.rmdir(path)  # where nothing is left in it
         except OSError:
             continue
 

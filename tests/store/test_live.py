@@ -275,9 +275,25 @@ def test_a_folder_made_anew_while_the_old_one_is_aside_takes_it_in(
     assert live.remove(consumed(live))
 
 
+def test_what_is_being_deleted_is_not_put_back(repo: Repo) -> None:
+    """The lock goes last: where there is none, all else was committed, and an empty folder may go."""
+    live, _ = create_live(repo.repository, RUN)
+    os.rename(live.folder, f"{live.folder}.gone-4711")
+    half = Path(f"{live.folder}.gone-4711", "artifacts")
+    half.mkdir()
+    put_back_leftovers(repo.repository)
+    assert half.exists()
+    assert not live.exists()
+    half.rmdir()
+    put_back_leftovers(repo.repository)
+    assert repo.live_folders == []
+
+
 def test_what_a_dead_process_had_set_aside_is_put_back(repo: Repo) -> None:
     live, _ = create_live(repo.repository, RUN)
     begin(live).close()
+    with live.fold_lock(wait=True):
+        pass
     os.rename(live.folder, f"{live.folder}.gone-4711")
     assert list_live(repo.repository) == []
     put_back_leftovers(repo.repository)
