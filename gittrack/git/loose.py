@@ -30,7 +30,7 @@ def sync_young_objects(repository: Repository) -> None:
         if len(folder.name) == 2 and folder.is_dir(follow_symlinks=False):
             for entry in _list_young(folder.path, since):
                 _sync(entry.path)
-            fsync_folder(folder.path)
+            _sync_folder(folder.path)
             is_new_folder = True
     if is_new_folder:
         fsync_folder(top)
@@ -41,9 +41,23 @@ def _list_young(folder: str, since: float) -> list[os.DirEntry[str]]:
     """What was changed last after a moment; nothing where the folder has gone."""
     try:
         with os.scandir(folder) as entries:
-            return [entry for entry in entries if entry.stat(follow_symlinks=False).st_mtime >= since]
+            return [entry for entry in entries if _changed_at_s(entry) >= since]
     except FileNotFoundError:
         return []
+
+
+def _changed_at_s(entry: os.DirEntry[str]) -> float:
+    try:
+        return entry.stat(follow_symlinks=False).st_mtime
+    except FileNotFoundError:
+        return 0.0
+
+
+def _sync_folder(folder: str) -> None:
+    try:
+        fsync_folder(folder)
+    except FileNotFoundError:  # git gc has emptied and removed it meanwhile
+        pass
 
 
 def _sync(path: str) -> None:

@@ -52,3 +52,21 @@ def test_a_repository_without_loose_objects_is_fine(repository: Repository, sync
     git(Path(repository.common_dir), "gc", "--quiet", "--prune=now")
     sync_young_objects(repository)
     assert [path for path in synced if path.endswith(".pack")] == []
+
+
+def test_folders_that_git_takes_away_meanwhile_are_passed_over(
+    repository: Repository, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As `git gc` does beside us: the objects go into a pack, then their folders go."""
+    paths, fsync = [write_object(repository, str(number)) for number in range(3)], os.fsync
+
+    def take_away(descriptor: int) -> None:
+        fsync(descriptor)
+        for path in paths:
+            if os.path.exists(path):
+                os.unlink(path)
+                os.rmdir(os.path.dirname(path))
+
+    monkeypatch.setattr(os, "fsync", take_away)
+    sync_young_objects(repository)
+    assert not any(os.path.exists(path) for path in paths)
