@@ -15,7 +15,5 @@ def test_signals_at_random_moments_lose_and_double_nothing(tmp_path: Path) -> No
     assert tally.seen["marked KILLED"] > 0
 
 
-def test_points_gathered_in_memory_are_lost_by_kills_and_doubled_by_forks(tmp_path: Path) -> None:
-    tally = control(6, SEED, tmp_path)
-    assert_lost(tally)
-    assert any("early: not each once" in loss for loss in tally.losses)
+def test_points_gathered_in_memory_are_lost_or_doubled(tmp_path: Path) -> None:
+    assert_lost(control(9, SEED, tmp_path))
