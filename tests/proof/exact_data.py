@@ -81,7 +81,7 @@ def control(count: int, seed: int, folder: Path) -> Tally:
 
         plain = canonical._quote
         canonical._quote = lambda text: unicodedata.normalize("NFC", plain(text))
-        return _try_made(folder / "made", max(40, count // VALUES_AN_EXAMPLE), seed, Phase.generate)
+        return _try_made(folder / "made", max(400, count // VALUES_AN_EXAMPLE), seed, Phase.generate)
 
     numbers = in_process(folder / "bulk", spoil_numbers)
     texts = in_process(folder / "made", spoil_texts)
