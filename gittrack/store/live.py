@@ -82,7 +82,10 @@ class LiveRun:
 
     def has_begun(self) -> bool:
         """Whether a writer has told who it is, and what it begins."""
-        return any(stream.has_begun() for stream in self.read_streams())
+        try:
+            return any(stream.has_begun() for stream in self.read_streams())
+        except FileNotFoundError:  # it has been committed meanwhile: what reads its branch now finds it
+            return False
 
     def is_alive(self) -> bool:
         """Whether any of its writers may still write; one that is just being begun has none yet."""
