@@ -5,13 +5,13 @@ Says what is damaged and where a copy may be; changes nothing.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Container, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from gittrack.errors import ArtifactMissingError, DamagedError, GittrackError
 from gittrack.git.command import IN_PIECES, find_git, run_git
 from gittrack.git.maintenance import folding_held_off
-from gittrack.git.objects import BLOB, LINK_MODE, TREE_MODE
+from gittrack.git.objects import BLOB, LINK_MODE, TREE_MODE, ObjectId
 from gittrack.git.reading import ObjectReader, walk_commits
 from gittrack.git.repository import Repository
 from gittrack.schema.codec import EXPERIMENT_FILE, parse_experiment
@@ -52,9 +52,15 @@ def verify(
     Args:
         progress: told after each run how many are done, of how many.
     """
-    problems = [*_verify_branches(repository), *_verify_history(repository), *_verify_objects(repository)]
     try:
-        runs, experiments = find_winners(repository, list_branches(repository).values())
+        branches = list_branches(repository)
+    except GittrackError as error:
+        return 0, [Problem(repository.label, "damaged", error.message, error.hint)]
+    tips = sorted(set(branches.values()))
+    problems = [*_verify_branches(repository, branches), *_verify_history(repository, tips)]
+    problems += _verify_objects(repository, tips)
+    try:
+        runs, experiments = find_winners(repository, tips)
     except GittrackError as error:
         return 0, [*problems, Problem(repository.label, "damaged", error.message, error.hint)]
     chosen = [revision for run_id, revision in runs.items() if only_run in (None, run_id)]
@@ -69,13 +75,12 @@ def verify(
     return len(chosen), problems
 
 
-def _verify_branches(repository: Repository) -> Iterator[Problem]:
+def _verify_branches(repository: Repository, found: Container[str]) -> Iterator[Problem]:
     """The experiments' branches that lead to no commit: nothing else would tell that their runs are gone."""
     if find_git() is None:
         return
     try:
         output = run_git(repository.common_dir, "for-each-ref", "--format=%(refname)", HEADS, REMOTES)
-        found = set(list_branches(repository))
     except GittrackError:
         return  # told where the runs are walked
     for name in output.decode(errors="surrogateescape").split("\n"):
@@ -84,23 +89,20 @@ def _verify_branches(repository: Repository) -> Iterator[Problem]:
             yield Problem(repository.label, "damaged", message, "fetch it again from a remote: git fetch")
 
 
-def _verify_history(repository: Repository) -> Iterator[Problem]:
+def _verify_history(repository: Repository, tips: Sequence[ObjectId]) -> Iterator[Problem]:
     """Whether every commit can be read: what lies behind one that cannot is not among the runs."""
     try:
-        for _ in walk_commits(repository, list_branches(repository).values()):
+        for _ in walk_commits(repository, tips):
             pass
     except GittrackError as error:
         yield Problem(repository.label, "damaged", error.message, error.hint)
 
 
-def _verify_objects(repository: Repository) -> Iterator[Problem]:
+def _verify_objects(repository: Repository, tips: Sequence[ObjectId]) -> Iterator[Problem]:
     """What git itself finds wrong with the objects that our branches lead to."""
-    if find_git() is None:
+    if not tips or find_git() is None:
         return
     try:
-        tips = sorted(set(list_branches(repository).values()))
-        if not tips:
-            return
         with folding_held_off(repository):
             words = ("fsck", "--strict", "--no-dangling", "--no-progress")
             run_git(repository.common_dir, *words, *tips, extra=IN_PIECES)

@@ -311,7 +311,7 @@ CASES: dict[str, Callable[[Ground], Expect | None]] = {
     "a partial clone with a helper of its own": partial(_promisor, remote="\turl = x\n\tvcs = evil\n"),
     "a work tree elsewhere": partial(_config, text="[core]\n\tworktree = {outside}\n"),
     "a config that git cannot read": partial(_config, text="[core\n\tx = \x1b[2J\n", refused="config"),
-    "an extension that git does not know": partial(_config, text="[core]\n\trepositoryformatversion = 1\n[extensions]\n\tevil = 1\n", refused="extension"),
+    "an extension that git does not know": partial(_config, text="[core]\n\trepositoryformatversion = 1\n[extensions]\n\tevil = 1\n", refused="too old"),
     "a format of the future": partial(_config, text="[core]\n\trepositoryformatversion = 9\n", refused="ersion"),
     **{f"a config that is {what}": partial(_config_is, what=what) for what in ("missing", "10 MB")},
     "a repository of another user": _other_owner,
