@@ -31,7 +31,7 @@ def is_larger(store: Any, objects_dir: str, object_id: str, limit: int) -> bool:
     for pack in store.packs:
         try:
             offset = pack.index.object_offset(digest)
-        except KeyError:
+        except Exception:  # it is not in there; or its index is damaged, and another pack may hold the object
             continue
         return _is_chain_larger(pack, offset, limit, len(digest))
     return any(is_larger(other, other.path, object_id, limit) for other in store.alternates)
