@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 
 from gittrack.errors import DamagedError, GittrackError, NotFoundError, RepositoryError
-from gittrack.git.command import ANYWHERE, find_git, git_argv, git_environment
+from gittrack.git.command import ANYWHERE, BOUNDED, find_git, git_argv, git_environment
 from gittrack.git.objects import (
     BLOB,
     COMMIT,
@@ -31,6 +31,7 @@ from gittrack.git.objects import (
 )
 from gittrack.git.packs import is_packed
 from gittrack.git.repository import Repository
+from gittrack.git.sizes import is_larger
 
 _log = logging.getLogger("gittrack")
 _BATCH_HEADER = re.compile(rb"([0-9a-f]{40,64}) (commit|tree|blob|tag) ([0-9]+)\n")
@@ -38,6 +39,9 @@ _STOPS_MAX = 1000  # 3 ms each; where there are more, it must be git itself that
 _PIPE_BYTES = 4096  # the least that a pipe holds
 _COMMIT_FORMAT = "%T%n%P%n%an <%ae>%n%ct%n%B%x00"
 DEPTH_MAX = 128  # folders within folders
+_PATHS_MAX = 500_000
+_TREES_KEPT = 4
+_LINE_BYTES_MAX = 1 << 16  # a question and a word: commit, path, 'missing'
 PARSED_BYTES_MAX = 16 << 20  # a file that is parsed, or a commit; a record is some kilobytes
 
 
@@ -51,6 +55,7 @@ class ObjectReader:
         self._repository = repository
         kind = get_object_format(repository.object_format)
         self._store = DiskObjectStore(repository.objects_dir, object_format=kind)
+        self._trees: dict[ObjectId, list[TreeEntry]] = {}  # the last few: a path is found name by name
 
     def close(self) -> None:
         self._store.close()
@@ -90,18 +95,33 @@ class ObjectReader:
 
     def read_kind(self, object_id: ObjectId, kind: int) -> bytes:
         """The bytes of an object that must be of a kind, and not larger than `PARSED_BYTES_MAX`."""
+        self._refuse_bomb(object_id)
         found, data = self.read(object_id)
         if found != kind:
             raise DamagedError(f"object {object_id}", "it is of another kind than its place says")
-        if len(data) > PARSED_BYTES_MAX:
-            raise DamagedError(f"object {object_id}", f"it has {len(data)} bytes, too many to be read")
         return data
+
+    def _refuse_bomb(self, object_id: ObjectId) -> None:
+        try:
+            is_bomb = is_larger(self._store, self._repository.objects_dir, object_id, PARSED_BYTES_MAX)
+        except Exception as error:  # as in `read`
+            raise DamagedError(f"object {object_id}", f"it cannot be read ({error!r})") from error
+        if is_bomb:
+            raise DamagedError(
+                f"object {object_id}", f"it has more than {PARSED_BYTES_MAX} bytes, too many to be read"
+            )
 
     def read_commit(self, object_id: ObjectId) -> Commit:
         return parse_commit(object_id, self.read_kind(object_id, COMMIT))
 
     def read_tree(self, object_id: ObjectId) -> list[TreeEntry]:
-        return parse_tree(object_id, self.read_kind(object_id, TREE))
+        entries = self._trees.get(object_id)
+        if entries is None:
+            entries = parse_tree(object_id, self.read_kind(object_id, TREE))
+            if len(self._trees) == _TREES_KEPT:
+                del self._trees[next(iter(self._trees))]
+            self._trees[object_id] = entries
+        return entries
 
     def find_path(self, tree: ObjectId, path: str) -> TreeEntry | None:
         """The entry at a path below a tree, '/' between the parts, or None."""
@@ -119,13 +139,18 @@ class ObjectReader:
 
     def walk_tree(self, tree: ObjectId, below: str = "") -> Iterator[tuple[str, TreeEntry]]:
         """Every entry that is no folder, with its path; in git's order. Names are decoded with surrogateescape."""
-        pending = [(below, tree, 0)]
+        pending, known, count = [(below, tree, 0)], dict[ObjectId, list[TreeEntry]](), 0
         while pending:
             prefix, tree_id, depth = pending.pop()
             if depth > DEPTH_MAX:
                 raise DamagedError(f"tree {tree}", f"its folders nest deeper than {DEPTH_MAX}")
+            if tree_id not in known:  # eleven trees can make ten thousand million paths
+                known[tree_id] = self.read_tree(tree_id)
             folders = []
-            for entry in self.read_tree(tree_id):
+            for entry in known[tree_id]:
+                count += 1
+                if count > _PATHS_MAX:
+                    raise DamagedError(f"tree {tree}", f"it holds more than {_PATHS_MAX} paths")
                 path = prefix + entry.name.decode("utf-8", "surrogateescape")
                 if entry.is_tree:
                     folders.append((path + "/", entry.id, depth + 1))
@@ -274,7 +299,7 @@ def _broken_history(repository: Repository) -> RepositoryError:
 
 
 def _blobs_by_git(repository: Repository, specs: Sequence[str]) -> Iterator[bytes | None]:
-    """By as many gits as it takes: one ends at the first damaged object, which then counts as not there."""
+    """By as many gits as it takes: one ends at the first damaged or huge object, which counts as not there."""
     asked, stops = 0, 0
     while asked < len(specs):
         for data in _batch(repository, specs[asked:]):
@@ -297,8 +322,8 @@ def _batch(repository: Repository, specs: Sequence[str]) -> Iterator[bytes | Non
         _feed(process, "".join("\n" if "\n" in spec else f"{spec}\n" for spec in specs))
         out = process.stdout
         for _ in specs:
-            line = out.readline()
-            if not line:
+            line = out.readline(_LINE_BYTES_MAX)
+            if not line.endswith(b"\n"):  # an object that says it is smaller than it is runs on here
                 return
             header = _BATCH_HEADER.fullmatch(line)  # id, kind, size
             if header is None:  # "<question> missing", and the question may hold anything
@@ -306,10 +331,7 @@ def _batch(repository: Repository, specs: Sequence[str]) -> Iterator[bytes | Non
                 continue
             size = int(header[3])
             if size > PARSED_BYTES_MAX:
-                if not _skip(out, size + 1):
-                    return
-                yield None
-                continue
+                return  # to ask another git for the rest is cheaper than to hear a bomb out
             content = out.read(size + 1)[:size]
             if len(content) < size:
                 return
@@ -336,8 +358,7 @@ def _blob_by_dulwich(reader: ObjectReader, spec: str) -> bytes | None:
         if entry is None or entry.is_tree:
             return None
         object_id = entry.id
-    kind, data = reader.read(object_id)
-    return data if kind == BLOB and len(data) <= PARSED_BYTES_MAX else None
+    return reader.read_kind(object_id, BLOB)
 
 
 @contextmanager
@@ -349,7 +370,7 @@ def _started(argv: list[str]) -> Iterator[subprocess.Popen[bytes]]:
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
-        env=git_environment(),
+        env=git_environment(BOUNDED),
         bufsize=1 << 16,
     )
     try:
@@ -382,14 +403,3 @@ def _feed(process: subprocess.Popen[bytes], text: str) -> None:
         write()
     else:
         threading.Thread(target=write, daemon=True).start()
-
-
-def _skip(stream: object, count: int) -> bool:
-    """Read past some bytes; False where there are fewer."""
-    read = stream.read  # type: ignore[attr-defined]
-    while count > 0:
-        got = len(read(min(count, 1 << 20)))
-        if not got:
-            return False
-        count -= got
-    return True

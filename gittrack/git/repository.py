@@ -195,6 +195,6 @@ def _is_git_dir(path: str) -> bool:
 def _read_pointer(path: str, prefix: bytes) -> str:
     with open(path, "rb") as file:
         content = file.read(_POINTER_BYTES_MAX)
-    if not content.startswith(prefix):
+    if not content.startswith(prefix) or b"\0" in content:
         raise RepositoryError(f"{path} is not what git writes there")
     return os.fsdecode(content[len(prefix) :].strip())

@@ -77,7 +77,7 @@ def hold_lock(repository: Repository, wait_s: float = WAIT_S) -> Iterator[HeldLo
     path = _path(repository)
     if (path, threading.get_ident()) in _held.values():  # a signal handler, say: waiting would be for itself
         raise BusyError(f"this thread is writing to {repository.label} already")
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644)
     try:
         _flock(descriptor, repository, wait_s)
         _held[descriptor] = path, threading.get_ident()
@@ -131,9 +131,12 @@ def _read_note(descriptor: int) -> Crash | None:
         return None
     try:
         note = dict(json.loads(content))
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, RecursionError):
         note = {}
-    return Crash(note.get("ref", ""), note.get("new", ""), noted_at_ns, os.fstat(descriptor).st_mtime_ns)
+    ref, new = (note.get(key, "") if isinstance(note.get(key), str) else "" for key in ("ref", "new"))
+    if not ref.startswith("refs/") or ".." in ref or "\0" in ref:  # nothing that we ever lock
+        ref = ""
+    return Crash(ref, new, noted_at_ns, os.fstat(descriptor).st_mtime_ns)
 
 
 def _release(descriptor: int) -> None:
