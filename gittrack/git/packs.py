@@ -93,6 +93,13 @@ def sweep_leftovers(repository: Repository) -> int:
     return dropped
 
 
+def has_leftovers(repository: Repository) -> bool:
+    """Whether there is something for `sweep_leftovers` to drop."""
+    packs = _scan(os.path.join(repository.objects_dir, "pack"))
+    is_kept = any(entry.name.endswith(".keep") and _is_ours(entry.path) for entry in packs)
+    return is_kept or bool(_scan(os.path.join(repository.state_dir, "tmp")))
+
+
 def is_packed(repository: Repository, object_id: ObjectId) -> bool:
     """Whether a pack holds an object; False too where its index cannot be read.
 

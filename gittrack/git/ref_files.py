@@ -72,12 +72,18 @@ class RefFiles:
             self._fsync_folders(name, before)
         return moved
 
-    def lock_path(self, name: str) -> str:
-        """The file by which git locks a ref."""
-        return self._path(name) + ".lock"
+    def lock_paths(self, crash: Crash) -> list[str]:
+        """The locks that a dead writer may have left: its ref's, and where it was removing that, packed-refs'."""
+        own = self._path(crash.ref) + ".lock"
+        return [own] if crash.new else [own, self._packed_lock]
 
-    def is_left_by(self, crash: Crash, content: bytes) -> bool:
-        """Whether a lock can be what a dead writer left, by its content: the noted value, or its beginning."""
+    def is_left_by(self, crash: Crash, path: str, content: bytes) -> bool:
+        """Whether a lock can be what a dead writer left, by its content: the noted value, or its beginning.
+
+        Of packed-refs it is what dulwich writes, whose first line is shorter than git's own.
+        """
+        if path == self._packed_lock:
+            return not content.startswith(b"# pack-refs with: peeled ")
         return f"{crash.new}\n".encode().startswith(content)
 
     def _swap(self, ref: bytes, name: str, new: ObjectId | None, old: ObjectId | None) -> bool:
@@ -88,6 +94,10 @@ class RefFiles:
             _make_way(self._repository, name, container)
             return bool(container.add_if_new(ref, new.encode()))
         return bool(container.set_if_equals(ref, old.encode(), new.encode()))
+
+    @property
+    def _packed_lock(self) -> str:
+        return os.path.join(self._repository.common_dir, "packed-refs.lock")
 
     def _path(self, name: str) -> str:
         return os.path.join(self._repository.common_dir, name)

@@ -65,18 +65,22 @@ class RefTables:
         except CommandError as error:
             if self.read(name) != old:
                 return False
-            if os.path.exists(self.lock_path(name)):
-                raise RefLockedError(self.lock_path(name)) from error
+            if os.path.exists(self._lock):
+                raise RefLockedError(self._lock) from error
             if "cannot create" in error.stderr:
                 raise in_its_way(name) from error
             raise RepositoryError(f"git cannot move {name}: {_last_line(error.stderr)}") from error
-        fsync_folder(os.path.dirname(self.lock_path(name)))
+        fsync_folder(os.path.dirname(self._lock))
         return True
 
-    def lock_path(self, name: str) -> str:
+    def lock_paths(self, crash: Crash) -> list[str]:
+        return [self._lock]
+
+    @property
+    def _lock(self) -> str:
         return os.path.join(self._repository.common_dir, "reftable", "tables.list.lock")
 
-    def is_left_by(self, crash: Crash, content: bytes) -> bool:
+    def is_left_by(self, crash: Crash, path: str, content: bytes) -> bool:
         return True  # git writes the names of tables there: nothing of it is ours to know
 
     def _find(self, name: str) -> tuple[ObjectId | None, str]:

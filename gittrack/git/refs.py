@@ -21,7 +21,7 @@ from gittrack.git.reading import ObjectReader
 from gittrack.git.ref_files import RefFiles, list_by_dulwich
 from gittrack.git.ref_tables import RefTables
 from gittrack.git.repository import Repository
-from gittrack.git.write_lock import WAIT_S, HeldLock, RefLockedError, has_crashed, hold_lock
+from gittrack.git.write_lock import WAIT_S, Crash, HeldLock, RefLockedError, has_crashed, hold_lock
 
 _REF_WAIT_S = 5.0
 _LOCK_BYTES_MAX, _HEAD_BYTES_MAX = 64, 4096
@@ -80,29 +80,33 @@ class WriteLock:
                     raise
 
     def _heal(self, refs: RefFiles | RefTables, name: str) -> None:
-        """Remove the ref's lock file when the writer that died before us left it.
+        """Remove the ref's lock files when the writer that died before us left them.
 
-        It was made after that writer's note and before we came, and holds what such a writer writes. What differs,
-        or changes while we look, is another program's.
+        They were made after that writer's note and before we came, and hold what such a writer writes. What
+        differs, or changes while we look, is another program's.
         """
         crash = self._lock.crash
         if crash is None or crash.ref != name:
             return
         self._lock.crash = None
-        path = refs.lock_path(name)
-        try:
-            before = os.stat(path)
-            if not crash.noted_at_ns <= before.st_mtime_ns <= crash.found_at_ns:
-                return
-            with open(path, "rb") as file:
-                if not refs.is_left_by(crash, file.read(_LOCK_BYTES_MAX)):
-                    return
-            time.sleep(refs.heal_after_s)
-            after = os.stat(path)
-            if (before.st_ino, before.st_mtime_ns) == (after.st_ino, after.st_mtime_ns):
-                os.unlink(path)
-        except FileNotFoundError:
-            pass
+        for path in refs.lock_paths(crash):
+            try:
+                _remove_if_left(refs, crash, path)
+            except FileNotFoundError:
+                continue
+
+
+def _remove_if_left(refs: RefFiles | RefTables, crash: Crash, path: str) -> None:
+    before = os.stat(path)
+    if not crash.noted_at_ns <= before.st_mtime_ns <= crash.found_at_ns:
+        return
+    with open(path, "rb") as file:
+        if not refs.is_left_by(crash, path, file.read(_LOCK_BYTES_MAX)):
+            return
+    time.sleep(refs.heal_after_s)
+    after = os.stat(path)
+    if (before.st_ino, before.st_mtime_ns) == (after.st_ino, after.st_mtime_ns):
+        os.unlink(path)
 
 
 @contextmanager

@@ -19,7 +19,7 @@ from contextlib import contextmanager
 from typing import NamedTuple
 
 from gittrack.errors import BusyError
-from gittrack.git.packs import sweep_leftovers
+from gittrack.git.packs import has_leftovers, sweep_leftovers
 from gittrack.git.repository import Repository
 
 WAIT_S = 30.0  # eight writers of 4 ms each finish long before this
@@ -85,7 +85,8 @@ def hold_lock(repository: Repository, wait_s: float = WAIT_S) -> Iterator[HeldLo
         if crash is not None:
             sweep_leftovers(repository)
         yield HeldLock(descriptor, crash)
-        os.ftruncate(descriptor, 0)
+        if not has_leftovers(repository):  # a .keep that could not be removed: whoever comes next tries again
+            os.ftruncate(descriptor, 0)
     finally:
         _release(descriptor)
 

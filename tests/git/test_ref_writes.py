@@ -3,6 +3,7 @@ and locks that heal after a crash but never break a live one."""
 
 from __future__ import annotations
 
+import errno
 import json
 import multiprocessing
 import os
@@ -20,8 +21,10 @@ import pytest
 from gittrack.errors import BusyError, DamagedError, RepositoryError
 from gittrack.git import refs
 from gittrack.git.command import find_git
-from gittrack.git.objects import ObjectId
+from gittrack.git.objects import ObjectId, ObjectSet
+from gittrack.git.packs import write_pack
 from gittrack.git.refs import heal_after_crash, list_refs, read_ref, write_lock
+from tests.harness import in_fork
 
 from .making import find, git, head, make
 
@@ -406,3 +409,60 @@ def test_a_folder_that_cannot_be_written_is_an_os_error(top: Path) -> None:
     with pytest.raises(FileExistsError), write_lock(find(top)):
         pass
     heal_after_crash(find(top))  # says nothing
+
+
+def test_the_lock_of_packed_refs_that_a_dead_writer_left_is_removed(top: Path) -> None:
+    """Removing a branch rewrites packed-refs."""
+    lock = top / ".git/packed-refs.lock"
+    git(top, "update-ref", REF, "HEAD")
+    git(top, "pack-refs", "--all")
+    tip = read_ref(find(top), REF)
+    assert tip is not None
+
+    def die() -> None:
+        os.rename = lambda *names: os.kill(os.getpid(), signal.SIGKILL)  # type: ignore[assignment]
+        os.replace = os.rename
+        with write_lock(find(top)) as held:
+            held.delete_ref(REF, tip)
+
+    assert in_fork(die) == -signal.SIGKILL
+    assert lock.exists()
+    heal_after_crash(find(top))
+    assert not lock.exists()
+    with write_lock(find(top)) as held:
+        assert held.delete_ref(REF, tip)
+    assert read_ref(find(top), REF) is None
+
+
+def test_a_lock_of_packed_refs_that_git_holds_stays(top: Path) -> None:
+    lock = top / ".git/packed-refs.lock"
+    git(top, "update-ref", REF, "HEAD")
+    tip = read_ref(find(top), REF)
+    assert tip is not None
+
+    def die() -> None:
+        with write_lock(find(top)) as held:
+            held._lock.note(REF)
+            lock.write_text("# pack-refs with: peeled fully-peeled sorted \n")
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    assert in_fork(die) == -signal.SIGKILL
+    heal_after_crash(find(top))
+    assert lock.exists()
+
+
+def test_a_keep_that_could_not_be_removed_goes_with_the_next_command(
+    top: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(path: str) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO), path)
+
+    pack = top / ".git/objects/pack"
+    with write_lock(find(top)), monkeypatch.context() as failing:
+        objects = ObjectSet("sha1")
+        objects.add_blob(b"content")
+        with write_pack(find(top), objects):
+            failing.setattr(os, "unlink", refuse)
+    assert list(pack.glob("*.keep"))
+    heal_after_crash(find(top))
+    assert not list(pack.glob("*.keep"))

@@ -48,8 +48,6 @@ UNIT = "faults"
 FULL, SLICE = 4_000, 60
 
 _ERRORS = ("EIO", "ENOSPC", "EDQUOT", "EACCES", "EROFS")
-# Not tried yet: the lock of packed-refs as in `kill_points`; a .keep that cannot be removed, which stays.
-NOT_YET = re.compile(r"\S+ repo/\.git/packed-refs|unlink \S+\.keep")
 _TOLD_ERROR = re.compile(r"^error: [^b\n].*\n(hint: .*\n)?\Z", re.MULTILINE)  # not b'…'
 _FREE_KIB = (0, 8, 40, 100, 180, 300)
 _ROOM_MIB = 24
@@ -112,12 +110,8 @@ def list_faults(shim: Shim, world: World, scenario: Scenario, templates: dict[st
     """Every fault of a scenario."""
     for number, call in enumerate(count_calls(shim, world, scenario, templates), 1):
         shown = call.replace(str(world.folder / "world") + "/", "")
-        if NOT_YET.match(shown):
-            continue
         for error in _ERRORS:
             for kind in ("once", "repository", "everything"):
-                if scenario.name == "purge" and kind != "once":
-                    continue
                 if kind != "repository" or shown.split(" ")[1].startswith("repo"):
                     yield Fault(scenario, kind, number, error, shown)
     for number, call in enumerate(count_calls(shim, world, scenario, templates, only=("flock",)), 1):
