@@ -28,7 +28,7 @@ from gittrack.git.objects import ObjectFormat, ObjectSet
 from gittrack.git.repository import Repository
 from gittrack.schema.names import RunId, is_run_id
 from gittrack.store.journal import is_open_here
-from gittrack.store.planted import is_plain_folder, open_plain
+from gittrack.store.planted import is_plain_folder, open_plain, refuse_foreign_places
 from gittrack.store.shared_journal import SHARED_NAME
 from gittrack.store.streams import Stream
 
@@ -269,6 +269,7 @@ def create_live(repository: Repository, run_id: RunId) -> tuple[LiveRun, OSError
     """
     live = LiveRun(os.path.join(_live_root(repository), run_id), run_id)
     try:
+        refuse_foreign_places(repository)
         live.create()
     except OSError as error:
         try:

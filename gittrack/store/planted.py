@@ -14,8 +14,7 @@ from io import BufferedReader
 from gittrack.errors import RepositoryError
 from gittrack.git.repository import Repository
 
-_OWN_FOLDERS = ("", "live", "tmp")
-_OWN_FILES = ("lock", "folding")
+_OWN_PLACES = ("", "live", "tmp", "lock", "folding")
 
 
 def open_plain(path: str) -> BufferedReader:
@@ -43,17 +42,35 @@ def require_own_places(repository: Repository) -> None:
     """See that gittrack's own folders and locks are no links: what is written there stays in the repository.
 
     Raises:
-        RepositoryError: one leads elsewhere, or is something else.
+        RepositoryError: one leads elsewhere, or is a pipe or device.
     """
-    for names, is_right in ((_OWN_FOLDERS, is_plain_folder), (_OWN_FILES, _is_plain_file)):
-        for name in names:
-            path = os.path.join(repository.state_dir, name).rstrip("/")
-            if os.path.lexists(path) and not is_right(path):
-                raise RepositoryError(
-                    f"{path} is a link, or not what gittrack keeps there; it is not used",
-                    "look where it leads, then remove it: gittrack makes its own",
-                )
+    foreign = _find_foreign(repository)
+    if foreign is not None:
+        raise RepositoryError(
+            f"{foreign} is a link, a pipe or a device, and none of gittrack's; it is not used",
+            "look where it leads, then remove it: gittrack makes its own",
+        )
 
 
-def _is_plain_file(path: str) -> bool:
-    return stat.S_ISREG(os.lstat(path).st_mode)
+def refuse_foreign_places(repository: Repository) -> None:
+    """As `require_own_places`, for where a disk that does not do its work is gone on without.
+
+    Raises:
+        OSError: one of the places leads elsewhere, or is a pipe or device.
+    """
+    foreign = _find_foreign(repository)
+    if foreign is not None:
+        raise OSError(errno.ELOOP, "it is a link, a pipe or a device", foreign)
+
+
+def _find_foreign(repository: Repository) -> str | None:
+    """The first place that leads elsewhere; one of another kind that only refuses to be written is no danger."""
+    for name in _OWN_PLACES:
+        path = os.path.join(repository.state_dir, name).rstrip("/")
+        try:
+            mode = os.lstat(path).st_mode
+        except OSError:
+            continue
+        if not (stat.S_ISDIR(mode) or stat.S_ISREG(mode)):
+            return path
+    return None

@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import IO, TYPE_CHECKING, Any
 
-from gittrack.errors import InvalidValueError, RunStateError
+from gittrack.errors import InvalidValueError, RepositoryError, RunStateError
 from gittrack.schema.names import RunId, check_run_id, check_text
 from gittrack.schema.records import Status
 from gittrack.store.store import Store
@@ -419,7 +419,10 @@ def _recover_once(store: Store) -> None:
     place = store.repository.common_dir
     if place not in _State.recovered:
         _State.recovered.add(place)
-        store.recover()
+        try:
+            store.recover()
+        except RepositoryError as error:  # no reason not to train: the new run then waits in the spool
+            _log.warning("gittrack recovers no runs: %s", error.message)
 
 
 def _wants_system(wanted: bool | None) -> bool:

@@ -290,6 +290,15 @@ def no_identity(world: World) -> Place:
 def owned_by_another(world: World) -> Place:
     path = world.make()
     subprocess.run(["chown", "-R", "1234:1234", str(path)], check=True)
+    told = "belongs to another user"
+    return replace(world.place(path), refuses={"ls": told, "show": told, "edit": told})
+
+
+@_place
+def owned_by_another_and_trusted(world: World) -> Place:
+    path = world.make()
+    subprocess.run(["chown", "-R", "1234:1234", str(path)], check=True)
+    world.git(path, "config", "--global", "safe.directory", str(path))
     return world.place(path)
 
 
@@ -319,6 +328,7 @@ def user_without_a_name(world: World) -> Place:
 def user_who_may_not_write(world: World) -> Place:
     world = _within_reach(world)
     path = world.make()
+    world.git(path, "config", "--global", "safe.directory", "*")
     return replace(world.place(path), user=STRANGER, refuses={"edit": "Permission denied"}, reads_only=True)
 
 
