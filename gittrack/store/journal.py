@@ -45,6 +45,7 @@ EVENT_KIND, FIRST_SHAPE = 1, 16
 EVENT_BYTES_MAX = 64 << 20
 
 _WINDOW_MIN, _WINDOW_MAX = 64 << 10, 4 << 20
+_DRAINED_KEPT = 2  # windows
 _BACKLOG_MAX = 256 << 20  # points kept in memory while a disk fails
 _SYNC_EVERY_S = 0.5
 _BEAT_TICKS = 60
@@ -79,7 +80,7 @@ class Journal:
     _backlog: list[bytearray]
     _buffer: mmap.mmap | bytearray
     _descriptor: int | None
-    _drained: list[tuple[int, bytearray]]
+    _drained: list[tuple[int, bytearray, int]]
     _next: int
     _seal: int
     _lock: Any
@@ -429,8 +430,9 @@ class Journal:
         try:
             while self._backlog:
                 window = self._backlog[0]
+                checksum = zlib.crc32(window)
                 write_whole(self._descriptor, window, self._file_end)
-                self._drained.append((self._file_end, window))
+                self._drained.append((self._file_end, window, checksum))
                 self._file_end += len(window)
                 self._backlog.pop(0)
         except OSError:
@@ -438,12 +440,17 @@ class Journal:
             raise
 
     def _write_late(self) -> None:
-        """Write drained windows once more: a thread may have filled the place that it had claimed before."""
-        while self._drained:
-            place, window = self._drained[-1]
-            assert self._descriptor is not None
-            write_whole(self._descriptor, window, place)
-            self._drained.pop()
+        """Write drained windows again that have changed: a thread may have filled the place it had claimed before.
+
+        It may take its time: a value that is computed on a GPU is waited for. So the last windows are kept.
+        """
+        for number, (place, window, written) in enumerate(self._drained):
+            checksum = zlib.crc32(window)
+            if checksum != written:
+                assert self._descriptor is not None
+                write_whole(self._descriptor, window, place)
+                self._drained[number] = place, window, checksum
+        del self._drained[:-_DRAINED_KEPT]
 
     def _finish_file(self, descriptor: int) -> None:
         """What is left to do for a file that is being closed; it may have been removed under our hands."""
