@@ -7,6 +7,7 @@ import random
 import subprocess
 import sys
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ UNIT = "places × steps"
 FULL = SLICE = len(PLACES)
 STEPS = ("log", "finish", "ls", "show", "edit")
 POINTS = 20
+_AT_ONCE = 2
 TEXT = "tëxt ✓\r\n"
 
 _TRAINING = """
@@ -75,12 +77,16 @@ sys.stdout.buffer.write(json.dumps(answers).encode())
 def attack(count: int, seed: int, folder: Path) -> Tally:
     """Take every step in ``count`` places, in an order of chance."""
     names = random.Random(seed).sample(sorted(PLACES), count)
-    losses, refused = list[str](), 0
-    for name in names:
+
+    def try_one(name: str) -> tuple[list[str], int]:
         with contextmanager(build)(name, folder / name) as place:
             problems, refusals = _try_place(place)
-        losses += [f"{name}: {problem}" for problem in problems]
-        refused += refusals
+        return [f"{name}: {problem}" for problem in problems], refusals
+
+    with ThreadPoolExecutor(_AT_ONCE) as pool:
+        found = list(pool.map(try_one, names))
+    losses = [loss for lost, _ in found for loss in lost]
+    refused = sum(refusals for _, refusals in found)
     return Tally(len(names) * len(STEPS), losses, {"places": len(names), "steps refused in one line": refused})
 
 
