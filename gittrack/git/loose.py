@@ -6,7 +6,9 @@ are empty files, though the run's commit is whole.
 
 from __future__ import annotations
 
+import errno
 import os
+import stat
 import time
 
 from gittrack.git.packs import fsync_folder
@@ -61,11 +63,17 @@ def _sync_folder(folder: str) -> None:
 
 
 def _sync(path: str) -> None:
+    """Sync a regular file: a link that a stranger planted is not followed, and a pipe not waited for."""
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
     except FileNotFoundError:  # git gc has packed it meanwhile, synced
         return
+    except OSError as error:
+        if error.errno in (errno.ELOOP, errno.ENXIO):  # a link, a socket
+            return
+        raise
     try:
-        os.fsync(descriptor)
+        if stat.S_ISREG(os.fstat(descriptor).st_mode):
+            os.fsync(descriptor)
     finally:
         os.close(descriptor)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 from pathlib import Path
 
 import pytest
@@ -70,3 +71,19 @@ def test_folders_that_git_takes_away_meanwhile_are_passed_over(
     monkeypatch.setattr(os, "fsync", take_away)
     sync_young_objects(repository)
     assert not any(os.path.exists(path) for path in paths)
+
+
+def test_links_pipes_and_sockets_are_neither_followed_nor_waited_for(
+    repository: Repository, synced: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = write_object(repository, "new")
+    (tmp_path / "outside").write_text("not ours")
+    monkeypatch.chdir(os.path.dirname(path))  # the path of a socket may have 107 bytes
+    os.symlink(tmp_path / "outside", "1" * 38)
+    os.mkfifo("2" * 38)
+    os.mkdir("4" * 38)
+    with socket.socket(socket.AF_UNIX) as planted:
+        planted.bind("3" * 38)
+        sync_young_objects(repository)
+    folder = os.path.dirname(path)
+    assert [found for found in synced if found.startswith((folder, str(tmp_path / "outside")))] == [path, folder]
