@@ -51,7 +51,8 @@ def git_argv(git_dir: str, *words: str) -> list[str]:
 def git_environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
     """The environment for git: the user's, without what would point it at another repository.
 
-    Of a partial clone only what is there is read: nothing but an explicit fetch asks the network (git 2.44).
+    Of a partial clone only what is there is read: nothing is fetched unasked (git 2.44), and no transport starts
+    (an older git would). What is to fetch or to push sets ``GIT_ALLOW_PROTOCOL`` by ``extra``.
     """
     environment = {key: value for key, value in os.environ.items() if not key.startswith("GIT_")}
     for kept in ("GIT_SSH_COMMAND", "GIT_SSH", "GIT_CONFIG_GLOBAL", "GIT_CONFIG_NOSYSTEM"):
@@ -60,6 +61,7 @@ def git_environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
     environment.update({"GIT_OPTIONAL_LOCKS": "0", "GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C"})
     environment["GIT_NO_REPLACE_OBJECTS"] = "1"  # an id names the same bytes in every clone
     environment["GIT_NO_LAZY_FETCH"] = "1"
+    environment["GIT_ALLOW_PROTOCOL"] = "none"  # no protocol has that name; it is before any protocol.*.allow
     environment["GIT_GRAFT_FILE"] = os.devnull  # as with replaced objects: a commit has the parents that it names
     environment.update(extra or {})
     return environment

@@ -14,6 +14,29 @@ from .making import git, make
 
 def test_git_asks_no_network_for_what_a_partial_clone_lacks() -> None:
     assert git_environment()["GIT_NO_LAZY_FETCH"] == "1"
+    assert git_environment({"GIT_ALLOW_PROTOCOL": "https"})["GIT_ALLOW_PROTOCOL"] == "https"
+
+
+@pytest.mark.parametrize("knows_lazy_fetch", ["1", "0"])
+def test_no_transport_starts_where_git_only_reads(tmp_path: Path, knows_lazy_fetch: str) -> None:
+    """Also by a git that does not know of GIT_NO_LAZY_FETCH, and where the repository allows everything."""
+    top = make(tmp_path / "r", {"a": "1"})
+    for key, value in (
+        ("core.repositoryFormatVersion", "1"),
+        ("extensions.partialClone", "origin"),
+        ("remote.origin.promisor", "true"),
+        ("remote.origin.url", f"ext::touch {tmp_path}/ran"),
+        ("protocol.allow", "always"),
+        ("protocol.ext.allow", "always"),
+    ):
+        git(top, "config", key, value)
+    argv = git_argv(str(top / ".git"), "cat-file", "-e", "1" * 40)
+    with pytest.raises(CommandError):
+        read_output(argv, str(top), {"GIT_NO_LAZY_FETCH": knows_lazy_fetch})
+    assert not (tmp_path / "ran").exists()
+    with pytest.raises(CommandError):  # and with a transport it would have been
+        read_output(argv, str(top), {"GIT_NO_LAZY_FETCH": "0", "GIT_ALLOW_PROTOCOL": "ext"})
+    assert (tmp_path / "ran").exists()
 
 
 def test_what_git_prints_and_reads_may_be_larger_than_a_pipe(tmp_path: Path) -> None:
