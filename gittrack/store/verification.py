@@ -9,7 +9,8 @@ from collections.abc import Callable, Container, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from gittrack.errors import ArtifactMissingError, DamagedError, GittrackError
-from gittrack.git.command import IN_PIECES, find_git, run_git
+from gittrack.git.checking import check_objects
+from gittrack.git.command import find_git, run_git
 from gittrack.git.maintenance import folding_held_off
 from gittrack.git.objects import BLOB, LINK_MODE, TREE_MODE, ObjectId
 from gittrack.git.reading import ObjectReader, walk_commits
@@ -104,8 +105,7 @@ def _verify_objects(repository: Repository, tips: Sequence[ObjectId]) -> Iterato
         return
     try:
         with folding_held_off(repository):
-            words = ("fsck", "--strict", "--no-dangling", "--no-progress")
-            run_git(repository.common_dir, *words, *tips, extra=IN_PIECES)
+            check_objects(repository, tips)
     except GittrackError as error:
         stderr = getattr(error, "stderr", "") or error.message
         for line in stderr.splitlines()[:20]:

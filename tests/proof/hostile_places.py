@@ -80,6 +80,9 @@ _PROGRAMS = """
     path = {folder}/more
 [fetch]
     fsckObjects = false
+[fsck]
+    skipList = {folder}/secret
+    missingEmail = ignore
 [maintenance]
     auto = true
 [i18n]
