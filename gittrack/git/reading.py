@@ -44,6 +44,8 @@ _TREES_KEPT = 4
 _LINE_BYTES_MAX = 1 << 16  # a question and a word: commit, path, 'missing'
 PARSED_BYTES_MAX = 16 << 20  # a file that is parsed, or a commit; a record is some kilobytes
 
+_Names = dict[bytes, TreeEntry]
+
 
 class ObjectReader:
     """Objects of one repository by id; keep one for many reads, and use it in one thread."""
@@ -55,7 +57,9 @@ class ObjectReader:
         self._repository = repository
         kind = get_object_format(repository.object_format)
         self._store = DiskObjectStore(repository.objects_dir, object_format=kind)
-        self._trees: dict[ObjectId, list[TreeEntry]] = {}  # the last few: a path is found name by name
+        self._trees: dict[ObjectId, list[TreeEntry]] = {}  # the last few
+        self._way_from: ObjectId | None = None
+        self._way: list[tuple[bytes, _Names]] = []  # from that tree to the last path: folders, and what they hold
 
     def close(self) -> None:
         self._store.close()
@@ -124,18 +128,35 @@ class ObjectReader:
         return entries
 
     def find_path(self, tree: ObjectId, path: str) -> TreeEntry | None:
-        """The entry at a path below a tree, '/' between the parts, or None."""
-        entry: TreeEntry | None = None
-        for part in path.split("/"):
-            if entry is not None:
-                if not entry.is_tree:
-                    return None
-                tree = entry.id
-            name = part.encode("utf-8", "surrogateescape")
-            entry = next((found for found in self.read_tree(tree) if found.name == name), None)
-            if entry is None:
+        """The entry at a path below a tree, '/' between the parts, or None.
+
+        The folders of the last path stay open: all paths of a tree, sorted, cost each of its folders one reading.
+        """
+        *folders, name = path.encode("utf-8", "surrogateescape").split(b"/")
+        names = self._open_folder(tree, folders)
+        return None if names is None else names.get(name)
+
+    def _open_folder(self, tree: ObjectId, folders: list[bytes]) -> _Names | None:
+        """What a folder below a tree holds; None where there is none."""
+        if self._way_from != tree:
+            self._way = [(b"", self._read_names(tree))]
+            self._way_from = tree
+        kept = 1
+        while kept < len(self._way) and kept <= len(folders) and self._way[kept][0] == folders[kept - 1]:
+            kept += 1
+        del self._way[kept:]
+        for part in folders[kept - 1 :]:
+            entry = self._way[-1][1].get(part)
+            if entry is None or not entry.is_tree:
                 return None
-        return entry
+            names = self._read_names(entry.id)
+            if len(names) + sum(len(above) for _, above in self._way) > _PATHS_MAX:
+                raise DamagedError(f"tree {tree}", f"it holds more than {_PATHS_MAX} paths")
+            self._way.append((part, names))
+        return self._way[-1][1]
+
+    def _read_names(self, tree: ObjectId) -> _Names:
+        return {entry.name: entry for entry in reversed(self.read_tree(tree))}  # of one name the first counts
 
     def walk_tree(self, tree: ObjectId, below: str = "") -> Iterator[tuple[str, TreeEntry]]:
         """Every entry that is no folder, with its path; in git's order. Names are decoded with surrogateescape."""

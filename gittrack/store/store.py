@@ -5,9 +5,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
+from io import BufferedReader
 from itertools import chain
 from typing import TypeVar
 
@@ -164,34 +167,19 @@ class Store:
             put_artifact(artifact, found, folders)
         return sorted(found.values(), key=lambda artifact: artifact.path)
 
-    def read_artifact(self, stored: StoredRun, artifact: Artifact) -> Iterator[bytes]:
-        """The chunks of one artifact; checked against its hash when all are read.
+    def open_artifacts(self, stored: StoredRun) -> ArtifactReader:
+        """The contents of a run's artifacts, for reading one or all of them; use it in a ``with``."""
+        return ArtifactReader(self, stored)
 
-        Raises:
-            NotFoundError: there is none of that path. ArtifactMissingError: its bytes are elsewhere.
-            DamagedError: they are not what they should be.
-        """
-        if stored.live is not None:
-            try:
-                with stored.live.open_staged(artifact.oid) as file:
-                    while chunk := file.read(1 << 20):
-                        yield chunk
-                return
-            except OSError:
-                if not stored.live.exists():
-                    stored = self.get_run(stored.record.id)
-                if stored.commit is None:
-                    raise ArtifactMissingError(artifact.path, artifact.oid) from None
-        with self._open_tree(stored) as tree:
-            yield from tree.read_artifact(artifact.path)
+    def read_artifact(self, stored: StoredRun, artifact: Artifact) -> Iterator[bytes]:
+        """The chunks of one artifact; raises as `ArtifactReader.read`."""
+        with self.open_artifacts(stored) as reader:
+            yield from reader.read(artifact)
 
     def read_link(self, stored: StoredRun, artifact: Artifact) -> Iterator[bytes]:
         """The target of an artifact that is a symbolic link."""
-        if stored.live is not None or stored.commit is None:
-            yield from self.read_artifact(stored, artifact)
-            return
-        with self._open_tree(stored) as tree:
-            yield from tree.read_link(artifact.path)
+        with self.open_artifacts(stored) as reader:
+            yield from reader.read_link(artifact)
 
     def read_history(self, stored: StoredRun, key: str) -> Iterator[Point]:
         """All points of a metric in the order they were logged, those of a run in flight included."""
@@ -323,6 +311,62 @@ class Store:
         return _OpenTree(self.repository, stored.commit, f"run {stored.record.id}")
 
 
+class ArtifactReader:
+    """The contents of one run's artifacts; its tree is opened once for all of them."""
+
+    def __init__(self, store: Store, stored: StoredRun) -> None:
+        self._store = store
+        self._stored = stored
+        self._opened = ExitStack()
+        self._tree: RunTree | None = None
+
+    def __enter__(self) -> ArtifactReader:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._opened.close()
+
+    def read(self, artifact: Artifact) -> Iterator[bytes]:
+        """The chunks of one artifact; checked against its hash when all are read.
+
+        Raises:
+            NotFoundError: there is none of that path. ArtifactMissingError: its bytes are elsewhere.
+            DamagedError: they are not what they should be.
+        """
+        staged = self._open_staged(artifact)
+        if staged is None:
+            yield from self._open_tree().read_artifact(artifact.path)
+        else:
+            yield from _read_staged(staged, artifact)
+
+    def read_link(self, artifact: Artifact) -> Iterator[bytes]:
+        """The target of an artifact that is a symbolic link; raises as `read`."""
+        staged = self._open_staged(artifact)
+        if staged is None:
+            yield from self._open_tree().read_link(artifact.path)
+        else:
+            yield from _read_staged(staged, artifact)
+
+    def _open_staged(self, artifact: Artifact) -> BufferedReader | None:
+        """What a run in flight has staged; None where its commit must have it."""
+        if (live := self._stored.live) is not None:
+            try:
+                return live.open_staged(artifact.oid)
+            except OSError:
+                if not live.exists():
+                    self._stored = self._store.get_run(self._stored.record.id)
+                    self._opened.close()  # the tree is another now
+                    self._tree = None
+        if self._stored.commit is None:
+            raise ArtifactMissingError(artifact.path, artifact.oid)
+        return None
+
+    def _open_tree(self) -> RunTree:
+        if self._tree is None:
+            self._tree = self._opened.enter_context(self._store._open_tree(self._stored))
+        return self._tree
+
+
 class _OpenTree:
     """A run's tree with a reader of its own, closed at the end."""
 
@@ -335,6 +379,16 @@ class _OpenTree:
 
     def __exit__(self, *exception: object) -> None:
         self._reader.close()
+
+
+def _read_staged(file: BufferedReader, artifact: Artifact) -> Iterator[bytes]:
+    digest = hashlib.sha256()
+    with file:
+        while chunk := file.read(1 << 20):
+            digest.update(chunk)
+            yield chunk
+    if digest.hexdigest() != artifact.oid:
+        raise DamagedError(f"artifact {artifact.path}", "its staged file is damaged", "log it again")
 
 
 def _parse(winner: Revision, files: Sequence[bytes | None], where: str) -> RunRecord:

@@ -129,20 +129,21 @@ def check_out(store: Store, stored: StoredRun, artifacts: list[Artifact], folder
     """
     os.makedirs(folder, exist_ok=True)
     written = []
-    for artifact in artifacts:
-        target = os.path.join(folder, check_artifact_path(artifact.path))
-        _refuse_links(folder, artifact.path)
-        if artifact.mode == LINK_MODE:
-            _write_link(store, stored, artifact, folder, target)
-        else:
-            write_out(store.read_artifact(stored, artifact), target, artifact.mode)
-        written.append(target)
+    with store.open_artifacts(stored) as reader:
+        for artifact in artifacts:
+            target = os.path.join(folder, check_artifact_path(artifact.path))
+            _refuse_links(folder, artifact.path)
+            if artifact.mode == LINK_MODE:
+                text = os.fsdecode(b"".join(reader.read_link(artifact)))
+                _write_link(text, artifact, folder, target)
+            else:
+                write_out(reader.read(artifact), target, artifact.mode)
+            written.append(target)
     return written
 
 
-def _write_link(store: Store, stored: StoredRun, artifact: Artifact, folder: str, target: str) -> None:
+def _write_link(text: str, artifact: Artifact, folder: str, target: str) -> None:
     """Write a link whose target stays below the folder; another becomes a file that holds its text."""
-    text = os.fsdecode(b"".join(store.read_link(stored, artifact)))
     place = os.path.normpath(os.path.join(os.path.dirname(artifact.path), text))
     os.makedirs(os.path.dirname(target) or ".", exist_ok=True)
     # '..' behind a name is refused too: the name may be a link that leads somewhere else

@@ -451,3 +451,55 @@ def test_the_users_environment_leads_to_no_other_repository(
     monkeypatch.setenv("GIT_NAMESPACE", "x")
     assert list(read_blobs(find(top), specs[:1])) == [b"content\n"]
     assert [commit.message for commit in walk_commits(find(top), [ObjectId(specs[2])])] == ["m\n"]
+
+
+def test_all_paths_of_a_tree_cost_each_of_its_folders_one_reading(
+    top: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    objects = ObjectSet("sha1")
+    paths = sorted(f"{folder}/{n}" for folder in ("a", "a/b/c/d/e", "a/b-", "a/b.x/y", "z") for n in range(200))
+    wanted = {path: objects.add_blob(path.encode()) for path in paths}
+    tree = objects.add_files({path: (FILE_MODE, blob) for path, blob in wanted.items()})
+    write_pack(find(top), objects)
+    counted, parse = list[ObjectId](), reading.parse_tree
+    monkeypatch.setattr(reading, "parse_tree", lambda name, data: counted.append(name) or parse(name, data))
+    with ObjectReader(find(top)) as reader:
+        for path in paths:
+            entry = reader.find_path(tree, path)
+            assert entry is not None
+            assert entry.id == wanted[path]
+        assert len(counted) == 10  # the folders, and the top
+        random.Random(3).shuffle(paths)
+        for path in paths:
+            entry = reader.find_path(tree, path)
+            assert entry is not None
+            assert entry.id == wanted[path]
+        for none in ("", "a/", "/a", "a//1", "a/b/c/1", "a/1/x", "a/b/c/d/e/1/x", "b"):
+            assert reader.find_path(tree, none) is None
+        inner = reader.find_path(tree, "a/b/c")
+        assert inner is not None
+        assert reader.find_path(inner.id, "d/e/7") == reader.find_path(tree, "a/b/c/d/e/7")
+
+
+def test_of_two_entries_with_one_name_the_first_is_found(top: Path) -> None:
+    blobs = [git(top, "hash-object", "-w", "--stdin", stdin=data).decode().strip() for data in (b"1", b"2")]
+    data = b"".join(b"100644 a\0" + bytes.fromhex(blob) for blob in blobs)
+    words = ("hash-object", "-t", "tree", "-w", "--literally", "--stdin")
+    tree = ObjectId(git(top, *words, stdin=data).decode().strip())
+    with ObjectReader(find(top)) as reader:
+        entry = reader.find_path(tree, "a")
+        assert entry is not None
+        assert entry.id == blobs[0]
+
+
+def test_folders_on_the_way_to_a_path_are_not_held_without_end(top: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reading, "_PATHS_MAX", 10)
+    objects = ObjectSet("sha1")
+    blob = objects.add_blob(b"x")
+    tree = objects.add_files({f"{'d/' * depth}{n}": (FILE_MODE, blob) for depth in range(4) for n in range(3)})
+    write_pack(find(top), objects)
+    with ObjectReader(find(top)) as reader:
+        assert reader.find_path(tree, "d/1") is not None
+        for _ in range(2):
+            with pytest.raises(DamagedError, match="more than 10 paths"):
+                reader.find_path(tree, "d/d/d/1")

@@ -11,6 +11,7 @@ import pytest
 
 import gittrack
 from gittrack.errors import ArtifactMissingError, DamagedError, InvalidValueError, NotFoundError
+from gittrack.git import reading
 from gittrack.git.objects import LINK_MODE
 from gittrack.schema.records import Artifact
 from gittrack.store.artifacts import object_path
@@ -106,10 +107,18 @@ class ForgedStore:
     def __init__(self, links: dict[str, str]) -> None:
         self.links = links
 
-    def read_artifact(self, stored: Any, artifact: Artifact) -> list[bytes]:
+    def open_artifacts(self, stored: Any) -> ForgedStore:
+        return self
+
+    def __enter__(self) -> ForgedStore:
+        return self
+
+    def __exit__(self, *exception: object) -> None: ...
+
+    def read(self, artifact: Artifact) -> list[bytes]:
         return [b"evil"]
 
-    def read_link(self, stored: Any, artifact: Artifact) -> list[bytes]:
+    def read_link(self, artifact: Artifact) -> list[bytes]:
         return [self.links[artifact.path].encode()]
 
 
@@ -167,3 +176,62 @@ def test_nothing_is_written_through_a_link(repo: Repo, tmp_path: Path) -> None:
     (out / "file").symlink_to(outside / "target")
     check_out(store, None, [replace(forged("file"))], str(out))  # type: ignore[arg-type]
     assert ((out / "file").read_bytes(), os.listdir(outside)) == (b"evil", [])
+
+
+@pytest.mark.parametrize("is_live", [False, True])
+def test_one_tree_is_opened_for_all_that_is_checked_out(
+    repo: Repo, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_live: bool
+) -> None:
+    for number in range(300):
+        place = tmp_path / "logged" / str(number % 3) / "deep" / "er" / f"{number}.txt"
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.write_text(str(number))
+    (tmp_path / "logged/0/link").symlink_to("deep")
+    with gittrack.start_run() as run:
+        gittrack.log_artifacts(tmp_path / "logged")
+    if is_live:  # the tree is asked for what is not staged
+        gittrack.start_run(run_id=run.info.run_id)
+        gittrack.log_text("new", "0/deep/new.txt")
+    store = repo.store
+    stored = store.get_run(run.info.run_id)
+    assert stored.is_live is is_live
+    artifacts = store.list_artifacts(stored)
+    parsed, parse = list[str](), reading.parse_tree
+    monkeypatch.setattr(reading, "parse_tree", lambda name, data: parsed.append(name) or parse(name, data))
+    written = check_out(store, stored, artifacts, str(tmp_path / "out"))
+    assert len(written) == 301 + is_live
+    assert len(parsed) <= 2 + 3 * 3  # the run, its artifacts, and three folders with two more in each
+    for path in (tmp_path / "logged").rglob("*.txt"):
+        assert (tmp_path / "out" / path.relative_to(tmp_path / "logged")).read_text() == path.read_text()
+    assert os.readlink(tmp_path / "out/0/link") == "deep"
+
+
+def test_a_run_that_is_committed_amid_the_check_out_is_read_to_its_end(repo: Repo) -> None:
+    with gittrack.start_run() as run:
+        gittrack.log_text("before", "a/committed.txt")
+    gittrack.start_run(run_id=run.info.run_id)
+    for number in range(3):
+        gittrack.log_text(str(number), f"b/{number}.txt")
+    store = repo.store
+    stored = store.get_run(run.info.run_id)
+    with store.open_artifacts(stored) as reader:
+        texts = []
+        for artifact in store.list_artifacts(stored):
+            texts.append(b"".join(reader.read(artifact)))
+            if artifact.path == "b/0.txt":
+                gittrack.end_run()
+    assert texts == [b"before", b"0", b"1", b"2"]
+
+
+def test_a_staged_file_that_is_damaged_never_appears(repo: Repo, tmp_path: Path) -> None:
+    gittrack.start_run()
+    gittrack.log_text("hello", "notes.txt")
+    stored = repo.store.get_run(gittrack.active_run().info.run_id)  # type: ignore[union-attr]
+    (artifact,) = repo.store.list_artifacts(stored)
+    assert stored.live is not None
+    Path(stored.live.staging_dir, artifact.oid).write_bytes(b"hell")
+    with pytest.raises(DamagedError):
+        check_out(repo.store, stored, [artifact], str(tmp_path / "out"))
+    assert not (tmp_path / "out/notes.txt").exists()
+    gittrack.log_text("hello", "notes.txt")
+    assert check_out(repo.store, stored, [artifact], str(tmp_path / "out"))
