@@ -6,6 +6,7 @@ there is no git program, everything goes through dulwich. Sizes are capped: a sm
 
 from __future__ import annotations
 
+import errno
 import heapq
 import logging
 import os
@@ -13,14 +14,16 @@ import re
 import subprocess
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
+from typing import Any
 
 from gittrack.errors import DamagedError, GittrackError, NotFoundError, RepositoryError
 from gittrack.git.command import ANYWHERE, BOUNDED, find_git, git_argv, git_environment
 from gittrack.git.objects import (
     BLOB,
     COMMIT,
+    KIND_NUMBERS,
     TREE,
     Commit,
     ObjectId,
@@ -36,6 +39,7 @@ from gittrack.git.sizes import is_larger
 _log = logging.getLogger("gittrack")
 _BATCH_HEADER = re.compile(rb"([0-9a-f]{40,64}) (commit|tree|blob|tag) ([0-9]+)\n")
 _STOPS_MAX = 1000  # 3 ms each; where there are more, it must be git itself that does not work
+_PIECE_BYTES = 1 << 20
 _PIPE_BYTES = 4096  # the least that a pipe holds
 _COMMIT_FORMAT = "%T%n%P%n%an <%ae>%n%ct%n%B%x00"
 DEPTH_MAX = 128  # folders within folders
@@ -58,10 +62,12 @@ class ObjectReader:
         kind = get_object_format(repository.object_format)
         self._store = DiskObjectStore(repository.objects_dir, object_format=kind)
         self._trees: dict[ObjectId, list[TreeEntry]] = {}  # the last few
+        self._asked = _AskedGit(repository)
         self._way_from: ObjectId | None = None
         self._way: list[tuple[bytes, _Names]] = []  # from that tree to the last path: folders, and what they hold
 
     def close(self) -> None:
+        self._asked.close()
         self._store.close()
 
     def __enter__(self) -> ObjectReader:
@@ -79,41 +85,63 @@ class ObjectReader:
         except Exception:  # damaged packs raise seven kinds of error
             return False
 
-    def read(self, object_id: ObjectId) -> tuple[int, bytes]:
-        """The kind and the bytes of an object.
+    def read(self, object_id: ObjectId, limit: int | None = None) -> tuple[int, bytes]:
+        """The kind and the bytes of an object, of not more than ``limit`` bytes.
+
+        One damaged pack, or an index of several, can keep dulwich from what others hold: then git is asked.
 
         Raises:
-            NotFoundError: it is not there. DamagedError: it is, and cannot be read.
+            NotFoundError: it is not there. DamagedError: it is, and cannot be read, or is too large.
         """
         try:
-            kind, data = self._store.get_raw(object_id.encode())  # type: ignore[arg-type]
+            is_bomb = limit is not None and is_larger(self._store, self._repository.objects_dir, object_id, limit)
+            kind, data = (0, b"") if is_bomb else self._store.get_raw(object_id.encode())  # type: ignore[arg-type]
         except KeyError as error:
-            raise NotFoundError(
-                f"object {object_id} is not in {self._repository.label}", "fetch it: git fetch"
-            ) from error
+            found = self._asked.read(object_id, limit) if self._may_be_hidden(object_id) else None
+            if found is None:
+                raise NotFoundError(
+                    f"object {object_id} is not in {self._repository.label}", "fetch it: git fetch"
+                ) from error
+            return found
         except Exception as error:  # zlib.error, ChecksumMismatch, AssertionError and four more: all are damage
-            raise DamagedError(f"object {object_id}", f"it cannot be read ({error!r})") from error
-        if not has_id(object_id, kind, data):  # dulwich takes a loose object that was cut for whole
+            found = self._asked.read(object_id, limit)
+            if found is None:
+                raise DamagedError(f"object {object_id}", f"it cannot be read ({error!r})") from error
+            return found
+        if is_bomb:
+            raise _too_large(object_id, limit)
+        if has_id(object_id, kind, data):  # dulwich takes a loose object that was cut for whole
+            return kind, data
+        found = self._asked.read(object_id, limit)
+        if found is None:
             raise DamagedError(f"object {object_id}", "its bytes are not what its id says")
-        return kind, data
+        return found
+
+    def _may_be_hidden(self, object_id: ObjectId) -> bool:
+        """Whether what dulwich does not find may be in a pack that it passes over, its index being unreadable."""
+        digest, seen = bytes.fromhex(object_id), set[str]()
+        pending: list[Any] = [self._store]
+        while pending:
+            store = pending.pop()
+            if store.path in seen:  # a folder may name itself as its alternate
+                continue
+            seen.add(store.path)
+            try:
+                for pack in store.packs:
+                    with suppress(KeyError):
+                        pack.index.object_offset(digest)
+                        return True
+                pending += store.alternates
+            except Exception:  # as in `read`
+                return True
+        return False
 
     def read_kind(self, object_id: ObjectId, kind: int) -> bytes:
         """The bytes of an object that must be of a kind, and not larger than `PARSED_BYTES_MAX`."""
-        self._refuse_bomb(object_id)
-        found, data = self.read(object_id)
+        found, data = self.read(object_id, PARSED_BYTES_MAX)
         if found != kind:
             raise DamagedError(f"object {object_id}", "it is of another kind than its place says")
         return data
-
-    def _refuse_bomb(self, object_id: ObjectId) -> None:
-        try:
-            is_bomb = is_larger(self._store, self._repository.objects_dir, object_id, PARSED_BYTES_MAX)
-        except Exception as error:  # as in `read`
-            raise DamagedError(f"object {object_id}", f"it cannot be read ({error!r})") from error
-        if is_bomb:
-            raise DamagedError(
-                f"object {object_id}", f"it has more than {PARSED_BYTES_MAX} bytes, too many to be read"
-            )
 
     def read_commit(self, object_id: ObjectId) -> Commit:
         return parse_commit(object_id, self.read_kind(object_id, COMMIT))
@@ -178,6 +206,80 @@ class ObjectReader:
                 else:
                     yield path, entry
             pending.extend(reversed(folders))
+
+
+class _AskedGit:
+    """Objects one at a time from git: started at the first question, and again where it has ended at damage."""
+
+    def __init__(self, repository: Repository) -> None:
+        self._repository = repository
+        self._opened = ExitStack()
+        self._process: subprocess.Popen[bytes] | None = None
+        self._starts = 0
+
+    def close(self) -> None:
+        self._opened.close()
+        self._process = None
+
+    def read(self, object_id: ObjectId, limit: int | None) -> tuple[int, bytes] | None:
+        """The kind and the bytes of an object; None where git cannot read it either, or there is no git.
+
+        Raises:
+            DamagedError: it has more than ``limit`` bytes.
+        """
+        try:
+            process = self._start()
+            if process is None:
+                return None
+            found = _ask_one(process, object_id, limit)
+        except OSError:
+            self.close()
+            return None
+        except DamagedError:
+            self.close()  # its answer is not heard out
+            raise
+        return found if found is not None and has_id(object_id, *found) else None
+
+    def _start(self) -> subprocess.Popen[bytes] | None:
+        if self._process is None and find_git() and self._starts < _STOPS_MAX:
+            self._starts += 1
+            words = ("-c", "core.multiPackIndex=false", "cat-file", "--batch")  # at a damaged one git ends
+            argv = git_argv(self._repository.common_dir, *words)
+            self._process = self._opened.enter_context(_started(argv))
+        return self._process
+
+
+def _ask_one(process: subprocess.Popen[bytes], object_id: ObjectId, limit: int | None) -> tuple[int, bytes] | None:
+    """An object from a git that answers; None where it has none of that id.
+
+    Raises:
+        OSError: git ended. DamagedError: the object has more than ``limit`` bytes.
+    """
+    assert process.stdin is not None
+    assert process.stdout is not None
+    process.stdin.write(f"{object_id}\n".encode())
+    process.stdin.flush()
+    line = process.stdout.readline(_LINE_BYTES_MAX)
+    if not line.endswith(b"\n"):
+        raise OSError(errno.EPIPE, "git ended")
+    header = _BATCH_HEADER.fullmatch(line)
+    if header is None:
+        return None
+    size = int(header[3])
+    if limit is not None and size > limit:
+        raise _too_large(object_id, limit)
+    pieces, left = list[bytes](), size + 1  # and the end of the line
+    while left:
+        piece = process.stdout.read(min(left, _PIECE_BYTES))
+        if not piece:
+            raise OSError(errno.EPIPE, "git ended")
+        pieces.append(piece)
+        left -= len(piece)
+    return KIND_NUMBERS[header[2]], b"".join(pieces)[:-1]
+
+
+def _too_large(object_id: ObjectId, limit: int | None) -> DamagedError:
+    return DamagedError(f"object {object_id}", f"it has more than {limit} bytes, too many to be read")
 
 
 def walk_commits(repository: Repository, tips: Iterable[ObjectId], *, grep: str = "") -> Iterator[Commit]:

@@ -503,3 +503,89 @@ def test_folders_on_the_way_to_a_path_are_not_held_without_end(top: Path, monkey
         for _ in range(2):
             with pytest.raises(DamagedError, match="more than 10 paths"):
                 reader.find_path(tree, "d/d/d/1")
+
+
+def two_packs(top: Path) -> tuple[ObjectSet, ObjectSet, Path]:
+    """The objects of a sound pack, those of another, and where the other is, without its suffix."""
+    sound, other = ObjectSet("sha1"), ObjectSet("sha1")
+    for objects, word in ((sound, b"sound"), (other, b"other")):
+        tree = objects.add_files({"a": (FILE_MODE, objects.add_blob(word * 100))})
+        objects.add_commit(tree, [], Signature("A", "a@b", 1), Signature("A", "a@b", 1), "m\n")
+    write_pack(find(top), sound)
+    folder = Path(find(top).objects_dir, "pack")
+    before = set(folder.iterdir())
+    write_pack(find(top), other)
+    (pack,) = [path for path in set(folder.iterdir()) - before if path.suffix == ".pack"]
+    return sound, other, pack.with_suffix("")
+
+
+MANY = "multi-pack-index"
+NOISE = b"\xfftOc\0\0\0\2" + b"\xff" * 1024 + bytes(4000)
+
+
+@pytest.mark.parametrize("suffix", [".idx", ".pack", MANY])
+@pytest.mark.parametrize("how", ["noise", "cut", "empty", "a link to nowhere"])
+def test_one_damaged_pack_keeps_nobody_from_the_others(top: Path, suffix: str, how: str) -> None:
+    sound, other, pack = two_packs(top)
+    path = pack.parent / suffix if suffix == MANY else pack.with_suffix(suffix)
+    if suffix == MANY:
+        git(top, "multi-pack-index", "write")
+    path.chmod(0o644)
+    if how == "cut":
+        path.write_bytes(path.read_bytes()[:30])
+    elif how in ("noise", "empty"):
+        path.write_bytes(NOISE if how == "noise" else b"")
+    else:
+        path.unlink()
+        path.symlink_to(top / "nowhere")
+    for _ in range(3):  # dulwich asks the packs in no certain order
+        with ObjectReader(find(top)) as reader:
+            for object_id, kind, data in sound:
+                assert reader.read(object_id) == (kind, data)
+                assert reader.read_kind(object_id, kind) == data
+            for object_id, kind, data in other:
+                if suffix == MANY:
+                    assert reader.read(object_id) == (kind, data)
+                else:
+                    with pytest.raises((NotFoundError, DamagedError)):
+                        reader.read(object_id)
+            with pytest.raises((NotFoundError, DamagedError)):
+                reader.read(ZERO)
+    with pytest.raises(ChildProcessError):
+        os.waitpid(-1, os.WNOHANG)
+
+
+def test_what_git_reads_instead_is_held_to_the_same_limit(top: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reading, "PARSED_BYTES_MAX", 100_000)
+    objects = ObjectSet("sha1")
+    blobs = [objects.add_blob(bytes(100_001)), objects.add_blob(bytes(100_000))]
+    write_pack(find(top), objects)
+    with ObjectReader(find(top)) as reader:
+        monkeypatch.setattr(reader._store, "get_raw", lambda name: broken())
+        assert reader.read_kind(blobs[1], BLOB) == bytes(100_000)
+        monkeypatch.setattr(reading, "is_larger", lambda *words: broken())
+        with pytest.raises(DamagedError, match="too many to be read"):
+            reader.read_kind(blobs[0], BLOB)
+        assert reader.read_kind(blobs[1], BLOB) == bytes(100_000)
+
+
+def broken() -> bool:
+    raise ValueError("damaged")
+
+
+def test_git_is_asked_again_after_an_object_at_which_it_ended(top: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    cut, whole = (
+        ObjectId(git(top, "hash-object", "-w", "--stdin", stdin=data).decode().strip())
+        for data in (os.urandom(900), b"1")
+    )
+    path = Path(find(top).objects_dir, cut[:2], cut[2:])
+    path.chmod(0o644)
+    path.write_bytes(path.read_bytes()[:100])
+    with ObjectReader(find(top)) as reader:
+        monkeypatch.setattr(reader._store, "get_raw", lambda name: broken())
+        for _ in range(3):
+            with pytest.raises(DamagedError):
+                reader.read(cut)
+            assert reader.read(whole) == (BLOB, b"1")
+            with pytest.raises(DamagedError):
+                reader.read(ZERO)
