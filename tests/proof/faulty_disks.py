@@ -45,7 +45,7 @@ from tests.proof.world import CommandError, World, in_child
 
 PROMISE = "Training never breaks because of tracking: a failing disk costs one warning and nothing acknowledged"
 UNIT = "faults"
-FULL, SLICE = 4_000, 60
+FULL, SLICE = 2_000, 60
 
 _ERRORS = ("EIO", "ENOSPC", "EDQUOT", "EACCES", "EROFS")
 _TOLD_ERROR = re.compile(r"^error: [^b\n].*\n(hint: .*\n)?\Z", re.MULTILINE)  # not b'…'
