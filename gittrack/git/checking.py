@@ -57,7 +57,8 @@ def _write_folder(repository: Repository, tips: list[ObjectId], folder: str) -> 
 def _config(repository: Repository) -> str:
     """How the objects are stored, and whether some may be left with a promisor; nothing else."""
     raw = repository.read_config()
-    lines = ["[core]", "repositoryFormatVersion = 1", "bare = true", "[extensions]"]
+    # the commit graph is a cache: `git repack -ad` leaves commits in it that are gone, which fsck calls damage
+    lines = ["[core]", "repositoryFormatVersion = 1", "bare = true", "commitGraph = false", "[extensions]"]
     lines.append(f"objectFormat = {repository.object_format}")
     promised = any(item.section == "remote" and item.key == "promisor" for item in parse_settings(raw))
     if promised or "partialclone" in read_extensions(raw):

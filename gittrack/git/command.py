@@ -18,7 +18,10 @@ from collections.abc import Mapping, Sequence
 from gittrack.errors import CommandError, RepositoryError
 
 # What a repository's own configuration could start, or wait for, while we only read.
-_QUIET = ("-c", "core.fsmonitor=false", "-c", "core.hooksPath=/dev/null", "-c", "gc.auto=0")
+_QUIET = (
+    *("-c", "core.fsmonitor=false", "-c", "core.hooksPath=/dev/null", "-c", "gc.auto=0"),
+    *("-c", "advice.graftFileDeprecated=false"),  # that we name an empty one
+)
 _WAIT_S = 30.0  # a work tree on a network that is away
 
 

@@ -94,6 +94,10 @@ class LiveRun:
             return _age_s(self.folder) < BIRTH_LIMIT_S
         return any(is_writer_alive(stream) for stream in streams)
 
+    def has_living_writer(self) -> bool:
+        """Whether a writer that has told who it is may still write."""
+        return any(stream.writer and is_writer_alive(stream) for stream in self.read_streams())
+
     def write_code(self, objects: ObjectSet) -> str:
         """Keep the objects of the code snapshot until the run is committed; returns the file's path."""
         path = os.path.join(self.folder, "code.objects")

@@ -353,6 +353,8 @@ def resume(
         try:
             with live.fold_lock(wait=True) as held:  # whoever is committing it is let finish
                 if held:
+                    # all who go on with a run begin under this lock: one that has told no name died at it
+                    is_guest = live.has_living_writer()
                     journal = _open_journal(store.repository, live, sync=sync, shared=shared)
                     break
         except OSError:  # the disk fails: the journal says so, and tries again

@@ -26,12 +26,15 @@ from typing import Any
 
 from hypothesis import HealthCheck, Phase, seed, settings
 from hypothesis import strategies as st
+from hypothesis.errors import Flaky
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 
 import gittrack
 from gittrack.errors import GittrackError, InvalidValueError, NotFoundError, ParamConflictError, RunStateError
+from gittrack.schema.names import RunId
 from gittrack.schema.records import RunRecord
 from gittrack.store import experiments, purging
+from gittrack.store.live import LiveRun
 from gittrack.store.store import Store, StoredRun
 from gittrack.store.verification import verify
 from gittrack.tracking import current
@@ -109,15 +112,24 @@ def _walk(
         try:
             run_state_machine_as_test(seed(start + tried)(Here), settings=chosen)
         except Exception as error:
-            return [f"seed {start + tried}: {_describe(error)}"], seen
+            # when a process dies is not hypothesis's to choose: that a life goes on otherwise is no loss
+            found = [inner for inner in _leaves(error) if not isinstance(inner, Flaky)]
+            if found:
+                return [f"seed {start + tried}: {_describe(inner)}" for inner in found], seen
         tried += 1
     return [], seen
 
 
-def _describe(error: Exception) -> str:
+def _describe(error: BaseException) -> str:
     notes = " ".join(" ".join(getattr(error, "__notes__", ())).split())
     places = [f"{Path(frame.filename).name}:{frame.lineno}" for frame in traceback.extract_tb(error.__traceback__)]
     return f"{str(error)[:900] or repr(error)} (at {', '.join(places[-6:])}) {notes[:2500]}"
+
+
+def _leaves(error: BaseException) -> list[BaseException]:
+    if isinstance(error, BaseExceptionGroup):
+        return [leaf for inner in error.exceptions for leaf in _leaves(inner)]
+    return [error]
 
 
 # -- the model -----------------------------------------------------------------------------------------------
@@ -367,6 +379,7 @@ class Life(RuleBasedStateMachine):
         self.begin("crash")
         death = _Death(resumed.run_id if resumed else None, at, way)
         death.die(self.repo.path, self.place)
+        self._age_the_unborn()
         run = resumed or Wanted(death.run_id, "crashed", "0")
         if resumed is None:
             self.runs.append(run)
@@ -384,6 +397,7 @@ class Life(RuleBasedStateMachine):
         self.begin("crash in an edit", run)
         before = len(run.tags.get("edits", "")) if is_tag else len(run.points.get("edits", ()))
         told = _edit_until_killed(self.repo.path, self.place, run.run_id, before, delay_ms, is_tag)
+        self._age_the_unborn()
         found = self.store.get_run(run.run_id).record
         edits = found.tags.get("edits", "") if is_tag else "x" * _count_points(found, "edits")
         assert edits in ("x" * (before + told), "x" * (before + told + 1)), f"{told} edits told, {edits!r} stands"
@@ -506,16 +520,26 @@ class Life(RuleBasedStateMachine):
             if run.is_open:
                 self.client.set_terminated(run.run_id, "FINISHED")
                 run.status, run.is_open = "FINISHED", False
+        self._age_the_unborn()
         self.store.recover()
         self.compare_all(self.store)
         for run in self.runs:
             run.compare(self.store, self.store.get_run(run.run_id))
             revisions = [revision.revision for revision in self.store.list_revisions(run.run_id)]
             assert revisions == list(range(1, len(revisions) + 1)), f"revisions {revisions}"
-        assert verify(self.repo.repository)[1] == []
-        assert find_unsound(self.repo) == []
+        damage, unsound = verify(self.repo.repository)[1], find_unsound(self.repo)
+        assert damage == [], damage
+        assert unsound == [], unsound
         if self.tally["lives"] % 5 == 1:
             self.compare_command_line()
+
+    def _age_the_unborn(self) -> None:
+        """Who died before its first record was written may be just born for all that can be told, for a minute."""
+        for name in self.repo.live_folders:
+            folder = self.repo.state / "live" / name
+            streams = LiveRun(str(folder), RunId(name)).read_streams()
+            for path in [stream.path for stream in streams if not stream.writer] or ([] if streams else [folder]):
+                os.utime(path, (0, 0))
 
     def compare_command_line(self) -> None:
         for words, lifecycle in (((), "active"), (("--deleted",), "deleted")):

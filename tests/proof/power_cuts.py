@@ -211,9 +211,9 @@ class _Series:
         return [(cut_at - at, line) for at, line in before] + late
 
     def _wait_for_word(self, word: str) -> None:
-        """Until a writer has begun or ended a run (one that trains ends none)."""
+        """Until a writer has begun or ended a run (one that trains ends none), or has failed, which is a loss."""
         deadline = time.monotonic() + _FIRST_WORD_S
-        while not any(line["kind"] in (word, "commit", "guest") for _, line in self._workers.lines):
+        while not any(line["kind"] in (word, "commit", "guest", "failed") for _, line in self._workers.lines):
             assert time.monotonic() < deadline, f"no writer said {word}: {self._workers.lines[-3:]}"
             self._workers.listen(time.monotonic() + 0.005)
 

@@ -169,7 +169,7 @@ def test_line_ends_marks_and_blank_lines_do_no_harm(data: bytes) -> None:
         (b"a: 1\n---\nb: 2\n", "several"),
         (b"a: [" * 70 + b"]" * 70 + b"\n", "deep"),
         (b"{a: " * 70 + b"1" + b"}" * 70 + b"\n", "deep"),
-        (b"a: " + b"[" * 100_000 + b"\n", "deep"),
+        (b"a: " + b"[" * 100_000 + b"\n", "deep|flow level"),  # PyYAML has a limit of its own since 6.0.4
         (b'a: "\n', "not YAML"),
         (b"a: b: c\n", "not YAML"),
         (b"\ta: 1\n", "not YAML"),

@@ -608,3 +608,19 @@ def test_a_run_is_resumed_on_a_disk_that_takes_no_lock_file(repo: Repo) -> None:
     assert [point.value for point in repo.store.read_history(stored, "loss")] == [0.5, 0.25]
     assert not list(live.iterdir())
     repo.assert_sound()
+
+
+def test_a_run_that_somebody_died_in_going_on_with_is_resumed_at_once(repo: Repo) -> None:
+    """Killed between making the folder, or the stream, and the first record in it."""
+    with gittrack.start_run() as run:
+        pass
+    run_id = run.info.run_id
+    for name in ("", "0123456789abcdef.log"):
+        folder = repo.state / "live" / run_id
+        folder.mkdir(parents=True)
+        if name:
+            (folder / name).write_bytes(b"")
+        with gittrack.start_run(run_id):
+            assert gittrack.get_run(run_id).info.status == "RUNNING"
+        gittrack.Client().set_terminated(run_id, "FAILED")
+        assert gittrack.get_run(run_id).info.status == "FAILED"
