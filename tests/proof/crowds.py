@@ -17,6 +17,7 @@ import subprocess
 import sys
 import threading
 import time
+import traceback
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -148,13 +149,17 @@ class _Crowd:
                 with open(path, "a", buffering=1) as told:
                     _log_runs(number, range(number, self._count, _PROCESSES), told.write)
                 code = 0
+            except BaseException:
+                path.with_suffix(".error").write_text(traceback.format_exc()[-2000:])
             finally:
                 os._exit(code)
 
         def wait() -> None:
             code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
             if code:
-                self._losses.append(f"worker {number} ended with {code}")
+                error = path.with_suffix(".error")
+                said = error.read_text() if error.exists() else ""
+                self._losses.append(f"worker {number} ended with {code}: {said}")
 
         return wait
 
