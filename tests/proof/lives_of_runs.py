@@ -31,16 +31,22 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 import gittrack
 from gittrack.errors import GittrackError, InvalidValueError, NotFoundError, ParamConflictError, RunStateError
-from gittrack.schema.names import RunId
 from gittrack.schema.records import RunRecord
 from gittrack.store import experiments, purging
-from gittrack.store.live import LiveRun
 from gittrack.store.store import Store, StoredRun
 from gittrack.store.verification import verify
 from gittrack.tracking import current
 from gittrack.tracking.opened import opened_runs
 from tests.harness import Repo, in_fork
-from tests.proof.arena import Stopwatch, become_new, find_unsound, in_process, new_repo, run_command
+from tests.proof.arena import (
+    Stopwatch,
+    age_the_unborn,
+    become_new,
+    find_unsound,
+    in_process,
+    new_repo,
+    run_command,
+)
 from tests.proof.tally import Tally
 
 PROMISE = (
@@ -379,7 +385,7 @@ class Life(RuleBasedStateMachine):
         self.begin("crash")
         death = _Death(resumed.run_id if resumed else None, at, way)
         death.die(self.repo.path, self.place)
-        self._age_the_unborn()
+        age_the_unborn(self.repo)
         run = resumed or Wanted(death.run_id, "crashed", "0")
         if resumed is None:
             self.runs.append(run)
@@ -397,7 +403,7 @@ class Life(RuleBasedStateMachine):
         self.begin("crash in an edit", run)
         before = len(run.tags.get("edits", "")) if is_tag else len(run.points.get("edits", ()))
         told = _edit_until_killed(self.repo.path, self.place, run.run_id, before, delay_ms, is_tag)
-        self._age_the_unborn()
+        age_the_unborn(self.repo)
         found = self.store.get_run(run.run_id).record
         edits = found.tags.get("edits", "") if is_tag else "x" * _count_points(found, "edits")
         assert edits in ("x" * (before + told), "x" * (before + told + 1)), f"{told} edits told, {edits!r} stands"
@@ -520,7 +526,7 @@ class Life(RuleBasedStateMachine):
             if run.is_open:
                 self.client.set_terminated(run.run_id, "FINISHED")
                 run.status, run.is_open = "FINISHED", False
-        self._age_the_unborn()
+        age_the_unborn(self.repo)
         self.store.recover()
         self.compare_all(self.store)
         for run in self.runs:
@@ -532,14 +538,6 @@ class Life(RuleBasedStateMachine):
         assert unsound == [], unsound
         if self.tally["lives"] % 5 == 1:
             self.compare_command_line()
-
-    def _age_the_unborn(self) -> None:
-        """Who died before its first record was written may be just born for all that can be told, for a minute."""
-        for name in self.repo.live_folders:
-            folder = self.repo.state / "live" / name
-            streams = LiveRun(str(folder), RunId(name)).read_streams()
-            for path in [stream.path for stream in streams if not stream.writer] or ([] if streams else [folder]):
-                os.utime(path, (0, 0))
 
     def compare_command_line(self) -> None:
         for words, lifecycle in (((), "active"), (("--deleted",), "deleted")):

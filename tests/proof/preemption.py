@@ -31,6 +31,7 @@ from gittrack.tracking import session, signals
 from tests.harness import Repo, wait_for
 from tests.proof.arena import (
     Stopwatch,
+    age_the_unborn,
     become_new,
     clean_environment,
     find_unsound,
@@ -233,6 +234,7 @@ class _Play:
 
     def _review(self, scene: _Scene) -> None:
         store = self._repo.store
+        age_the_unborn(self._repo)
         self._next_command(scene)
         found = [stored for stored in store.list_runs().runs if stored.record.name == scene.name]
         if not scene.run_id and not found:
