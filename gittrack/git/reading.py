@@ -23,10 +23,12 @@ from gittrack.git.command import ANYWHERE, BOUNDED, find_git, git_argv, git_envi
 from gittrack.git.objects import (
     BLOB,
     COMMIT,
+    GITLINK_MODE,
     KIND_NUMBERS,
     TREE,
     Commit,
     ObjectId,
+    ObjectSet,
     TreeEntry,
     has_id,
     parse_commit,
@@ -185,6 +187,39 @@ class ObjectReader:
 
     def _read_names(self, tree: ObjectId) -> _Names:
         return {entry.name: entry for entry in reversed(self.read_tree(tree))}  # of one name the first counts
+
+    def find_damage(self, tree: ObjectId, made: ObjectSet) -> ObjectId | None:
+        """An object at or below a tree that is there and damaged, or None; what ``made`` holds is whole.
+
+        Of files only that is looked at which a power cut leaves of what git does not sync: an empty loose object.
+        What is not there at all may be promised (a partial clone).
+        """
+        seen, pending = {tree}, [tree]
+        while pending:
+            tree_id = pending.pop()
+            data = made.get(tree_id)
+            try:
+                entries = self.read_tree(tree_id) if data is None else parse_tree(tree_id, data)
+            except NotFoundError:
+                continue
+            except DamagedError:
+                return tree_id
+            for entry in entries:
+                if entry.id in seen or entry.mode == GITLINK_MODE:
+                    continue
+                seen.add(entry.id)
+                if entry.is_tree:
+                    pending.append(entry.id)
+                elif entry.id not in made and self._is_emptied(entry.id):
+                    return entry.id
+        return None
+
+    def _is_emptied(self, object_id: ObjectId) -> bool:
+        try:
+            size = os.stat(os.path.join(self._repository.objects_dir, object_id[:2], object_id[2:])).st_size
+        except OSError:
+            return False
+        return size == 0 and not is_packed(self._repository, object_id)
 
     def walk_tree(self, tree: ObjectId, below: str = "") -> Iterator[tuple[str, TreeEntry]]:
         """Every entry that is no folder, with its path; in git's order. Names are decoded with surrogateescape."""

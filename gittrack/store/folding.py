@@ -223,6 +223,14 @@ class _Folding:
         code_tree = ObjectId(tree)
         # the commit that the tree belonged to may have been pruned since: then the run goes without
         if code_tree in code or code_tree in reader:
+            damaged = reader.find_damage(code_tree, code) if self._is_recovery else None
+            if damaged is not None:  # a commit that names it could not be pushed
+                _log.warning(
+                    "gittrack commits run %s without its code, of which object %s is damaged; see: git fsck",
+                    self._live.run_id,
+                    damaged,
+                )
+                return
             self.objects.update(code)
             sync_young_objects(self._repository)  # what it takes from HEAD, the user may have committed just now
             files["code"] = (TREE_MODE, code_tree)

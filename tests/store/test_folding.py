@@ -704,3 +704,29 @@ def test_the_fold_of_all_kinds_of_events_by_two_writers(repo: Repo) -> None:
     )
     assert dict(record.tags) == {"a": "child", "gittrack.conflict.lr": "0.2"}
     assert (record.name, record.note) == ("renamed", "a note")
+
+
+@pytest.mark.parametrize("lost", ["train.py", ""])
+def test_a_dead_run_whose_code_a_power_cut_emptied_is_committed_without_it(
+    repo: Repo, lost: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Git does not sync what a user commits; a commit that names an empty object could not be pushed."""
+    child = start_child(
+        """
+        import gittrack, os
+        gittrack.start_run()
+        gittrack.log({"a": 1.0}, 0)
+        os._exit(1)
+        """,
+        repo.path,
+    )
+    finish_child(child, 1)
+    object_id = repo.git("rev-parse", f"HEAD:{lost}").strip()
+    path = repo.path / ".git/objects" / object_id[:2] / object_id[2:]
+    path.chmod(0o644)
+    path.write_bytes(b"")
+    (run_id,) = repo.store.recover()
+    assert repo.store.get_run(run_id).record.metrics["a"].last == 1.0
+    assert "without its code" in caplog.text
+    assert "code" not in repo.git("ls-tree", "--name-only", "gittrack/Default").split()
+    repo.git("rev-list", "--objects", "gittrack/Default")
