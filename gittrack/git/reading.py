@@ -19,6 +19,7 @@ from dataclasses import replace
 from typing import Any
 
 from gittrack.errors import DamagedError, GittrackError, NotFoundError, RepositoryError
+from gittrack.git.alternates import open_store
 from gittrack.git.command import ANYWHERE, BOUNDED, find_git, git_argv, git_environment
 from gittrack.git.objects import (
     BLOB,
@@ -57,12 +58,8 @@ class ObjectReader:
     """Objects of one repository by id; keep one for many reads, and use it in one thread."""
 
     def __init__(self, repository: Repository) -> None:
-        from dulwich.object_format import get_object_format
-        from dulwich.object_store import DiskObjectStore
-
         self._repository = repository
-        kind = get_object_format(repository.object_format)
-        self._store = DiskObjectStore(repository.objects_dir, object_format=kind)
+        self._store = open_store(repository.objects_dir, repository.object_format)
         self._trees: dict[ObjectId, list[TreeEntry]] = {}  # the last few
         self._asked = _AskedGit(repository)
         self._way_from: ObjectId | None = None
