@@ -76,7 +76,7 @@ def test_the_map_is_todays() -> None:
 
 
 def test_the_table_of_what_was_tried_has_every_promise() -> None:
-    rows = re.findall(r"^\| (.+?) \| [\d,]+ (.+?) \| \d+ \| \d+ of [\d,]+ \|$", TEXT, re.MULTILINE)
+    rows = re.findall(r"^\| (.+?) \| [\d,]+ (.+?) \| \d+ \| \d+ in [\d,]+ \|$", TEXT, re.MULTILINE)
     harnesses = [importlib.import_module(f"tests.proof.{name}") for name in HARNESSES]
     assert rows == [(harness.PROMISE, harness.UNIT) for harness in harnesses]
 

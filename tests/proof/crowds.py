@@ -41,7 +41,7 @@ from tests.proof.arena import (
 from tests.proof.tally import Tally
 
 PROMISE = (
-    "processes that log to one branch at once lose nothing, nor does git's upkeep or a user's work beside them"
+    "Processes that log to one branch at once lose nothing, nor does git's upkeep or a user's work beside them"
 )
 UNIT = "runs"
 FULL = 4_000

@@ -34,7 +34,7 @@ from tests.proof.arena import Stopwatch, find_unsound, in_process, new_repo, run
 from tests.proof.tally import Tally
 
 PROMISE = (
-    "what is logged is read back exactly, by the API, the command line and plain git, or is refused at the call"
+    "What is logged is read back exactly, by the API, the command line and plain git, or is refused at the call"
 )
 UNIT = "values"
 FULL = 1_000_000

@@ -30,7 +30,7 @@ from tests.proof.hostile_ground import Expect, Ground, make_ground
 from tests.proof.hostile_judge import Verdict, digest, judge, judge_outcome, judge_surroundings, run_one
 from tests.proof.tally import Tally
 
-PROMISE = "opening, listing, checking and fetching from a stranger's repository runs nothing, and stays bounded"
+PROMISE = "Opening, listing, checking and fetching from a stranger's repository runs nothing, and stays bounded"
 UNIT = "hostile repositories"
 
 Build = Callable[[Ground], Expect | None]

@@ -50,7 +50,7 @@ from tests.proof.arena import (
 from tests.proof.tally import Tally
 
 PROMISE = (
-    "whatever is done to runs, in any order, what stands afterwards is what was done, and nothing is left over"
+    "Whatever is done to runs, in any order, what stands afterwards is what was done, and nothing is left over"
 )
 UNIT = "steps"
 FULL = 10_000

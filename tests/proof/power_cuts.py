@@ -27,7 +27,7 @@ from tests.proof.power_writer import ACKNOWLEDGE
 from tests.proof.tally import Tally
 
 PROMISE = (
-    "after a power cut every finished run, edit and artifact that was acknowledged is there; of a run in flight "
+    "After a power cut every finished run, edit and artifact that was acknowledged is there; of a run in flight "
     "at most one second is lost, in sync mode nothing"
 )
 UNIT = "power cuts"

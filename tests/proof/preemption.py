@@ -41,7 +41,7 @@ from tests.proof.arena import (
 )
 from tests.proof.tally import Tally
 
-PROMISE = "a run that a signal ends keeps every acknowledged point once, is marked right, and goes on when resumed"
+PROMISE = "A run that a signal ends keeps every acknowledged point once, is marked right, and goes on when resumed"
 UNIT = "signals"
 FULL = 240
 SLICE = 16
