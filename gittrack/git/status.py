@@ -50,7 +50,7 @@ class StatusQuestion:
         try:
             self._filters = find_filters(repository, top)
             self._question = Question(argv, top, switch_off(self._filters))
-        except (OSError, CommandError):
+        except (OSError, CommandError, ValueError):
             pass
 
     def __enter__(self) -> StatusQuestion:

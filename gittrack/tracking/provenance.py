@@ -80,9 +80,15 @@ class ProvenanceReading:
     """
 
     def __init__(self, folder: str) -> None:
-        self._repository = _find_repository(folder)
+        self._code: CodeReading | None = None
+        self._repository: Repository | None = None
+        self._failure: GittrackError | OSError | None = None
         self._kind, self._script = _find_entry()
-        self._code = CodeReading(self._repository) if self._repository else None
+        try:
+            self._repository = _find_repository(folder)
+            self._code = CodeReading(self._repository) if self._repository else None
+        except (GittrackError, OSError) as error:  # told when the answer is wanted
+            self._failure = error
 
     def __enter__(self) -> ProvenanceReading:
         return self
@@ -92,7 +98,13 @@ class ProvenanceReading:
             self._code.__exit__()
 
     def finish(self) -> Provenance:
-        """What makes the run; the code is read afresh each time."""
+        """What makes the run; the code is read afresh each time.
+
+        Raises:
+            GittrackError, OSError: it cannot be told.
+        """
+        if self._failure is not None:
+            raise self._failure
         requirements = read_requirements()
         name = _name_entry(self._script, self._repository)
         if self._code is not None:
@@ -106,7 +118,7 @@ class ProvenanceReading:
         """What makes the run; None, with a warning, where that cannot be told."""
         try:
             return self.finish()
-        except (GittrackError, OSError) as error:
+        except (GittrackError, OSError, ValueError) as error:
             _log.warning("gittrack cannot tell what made this run: %s", error)
             return None
 

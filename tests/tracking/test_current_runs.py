@@ -624,3 +624,19 @@ def test_a_run_that_somebody_died_in_going_on_with_is_resumed_at_once(repo: Repo
             assert gittrack.get_run(run_id).info.status == "RUNNING"
         gittrack.Client().set_terminated(run_id, "FAILED")
         assert gittrack.get_run(run_id).info.status == "FAILED"
+
+
+def test_a_folder_that_cannot_be_looked_at_stops_no_run(
+    repo: Repo, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A linked work tree that is being removed: its ``.git`` file goes between two looks at it."""
+    from gittrack.tracking import provenance
+
+    def look(folder: str) -> None:
+        raise FileNotFoundError(2, "No such file or directory", f"{folder}/.git")
+
+    monkeypatch.setattr(provenance, "discover_repository", look)
+    with gittrack.start_run() as run:
+        gittrack.log({"a": 1.0}, 0)
+    assert gittrack.get_run(run.info.run_id).metrics == {"a": 1.0}
+    assert "cannot tell what made this run" in caplog.text
