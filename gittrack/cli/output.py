@@ -59,9 +59,8 @@ def note(text: str) -> None:
 
 def print_json(value: Any) -> None:
     """Print a value as JSON: NaN and infinities as the texts "NaN", "Infinity", "-Infinity", which JSON lacks."""
-    is_ascii = (
-        not (sys.stdout.encoding or "").lower().startswith("utf")
-    )  # what it cannot hold stands as \\u escapes
+    # what stdout cannot hold stands as an escape
+    is_ascii = not (sys.stdout.encoding or "").lower().startswith("utf")
     text = json.dumps(_json_ready(value), ensure_ascii=is_ascii, indent=2, allow_nan=False)
     show(escape_json(text) + "\n", page=False)
 

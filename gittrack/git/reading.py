@@ -118,21 +118,15 @@ class ObjectReader:
 
     def _may_be_hidden(self, object_id: ObjectId) -> bool:
         """Whether what dulwich does not find may be in a pack that it passes over, its index being unreadable."""
-        digest, seen = bytes.fromhex(object_id), set[str]()
-        pending: list[Any] = [self._store]
-        while pending:
-            store = pending.pop()
-            if store.path in seen:  # a folder may name itself as its alternate
-                continue
-            seen.add(store.path)
-            try:
-                for pack in store.packs:
-                    with suppress(KeyError):
-                        pack.index.object_offset(digest)
-                        return True
-                pending += store.alternates
-            except Exception:  # as in `read`
-                return True
+        digest = bytes.fromhex(object_id)
+        stores: list[Any] = [self._store, *self._store.alternates]
+        try:
+            for pack in (pack for store in stores for pack in store.packs):
+                with suppress(KeyError):
+                    pack.index.object_offset(digest)
+                    return True
+        except Exception:  # as in `read`
+            return True
         return False
 
     def read_kind(self, object_id: ObjectId, kind: int) -> bytes:
