@@ -1,0 +1,217 @@
+"""The index's tables: what is kept of each run so that searching need not read git, and how it is put in.
+
+A run has one row, each of its metrics, params and tags one more; all of it can be made again from git. A table is
+clustered by run, so that building appends and a run's rows lie together; two indexes by key serve filters.
+NaN has no form in SQLite: a metric whose row stands with NULL in ``last`` is NaN, one without a row was never logged.
+"""
+
+from __future__ import annotations
+
+import math
+import sqlite3
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from gittrack.schema.records import RunRecord, Scalar
+
+FORMAT = 1  # counted up whenever a table changes: an index of another number is built anew
+
+METRIC, PARAM, TAG = "metric", "param", "tag"
+
+TABLES = """
+CREATE TABLE {schema}.key (
+    no INTEGER PRIMARY KEY,
+    kind TEXT NOT NULL,         -- metric, param or tag
+    name TEXT NOT NULL,
+    UNIQUE (kind, name)
+);
+CREATE TABLE {schema}.run (
+    no INTEGER PRIMARY KEY,
+    id TEXT NOT NULL UNIQUE,    -- 32 hex digits
+    commit_id TEXT,             -- of the revision that counts; NULL for a run in flight that has none yet
+    revision INTEGER NOT NULL,
+    committed_at INTEGER,       -- seconds since the epoch
+    name TEXT NOT NULL,
+    experiment_id TEXT NOT NULL,
+    experiment TEXT NOT NULL,   -- the name it was made with
+    status TEXT NOT NULL,
+    lifecycle TEXT NOT NULL,
+    started_at INTEGER NOT NULL,  -- milliseconds since the epoch, as ended_at
+    ended_at INTEGER,
+    user TEXT NOT NULL,
+    host TEXT NOT NULL,
+    parent TEXT,
+    source_kind TEXT,           -- NULL, as all that follow, where nothing is known of the source
+    source_name TEXT,
+    code_commit TEXT,
+    branch TEXT,
+    remote TEXT,
+    dirty INTEGER,
+    python TEXT,
+    platform TEXT,
+    code TEXT,                  -- id of the tree `code/`
+    environment TEXT,           -- id of the blob `environment/requirements.txt`
+    is_live INTEGER NOT NULL DEFAULT 0,
+    command TEXT,
+    note TEXT NOT NULL,
+    error TEXT NOT NULL
+);
+CREATE TABLE {schema}.metric (
+    run INTEGER NOT NULL, key INTEGER NOT NULL,
+    last REAL, first REAL, min REAL, max REAL, last_step INTEGER NOT NULL, count INTEGER NOT NULL,
+    PRIMARY KEY (run, key)
+) WITHOUT ROWID;
+CREATE TABLE {schema}.param (
+    run INTEGER NOT NULL, key INTEGER NOT NULL,
+    type TEXT NOT NULL,         -- str, int, float, bool or none
+    number REAL,                -- what a number, or text that reads as one, is worth; NULL for all else
+    text TEXT NOT NULL,         -- as MLflow shows it: str(value)
+    PRIMARY KEY (run, key)
+) WITHOUT ROWID;
+CREATE TABLE {schema}.tag (
+    run INTEGER NOT NULL, key INTEGER NOT NULL, text TEXT NOT NULL,
+    PRIMARY KEY (run, key)
+) WITHOUT ROWID;
+CREATE TABLE {schema}.dataset (
+    run INTEGER NOT NULL, at INTEGER NOT NULL,
+    name TEXT NOT NULL, digest TEXT NOT NULL, context TEXT NOT NULL, source TEXT NOT NULL,
+    PRIMARY KEY (run, at)
+) WITHOUT ROWID;
+CREATE TABLE {schema}.package (
+    environment TEXT NOT NULL, name TEXT NOT NULL, version TEXT NOT NULL,  -- name as PEP 503 normalises it
+    PRIMARY KEY (environment, name)
+) WITHOUT ROWID;
+CREATE TABLE {schema}.experiment (
+    id TEXT PRIMARY KEY, name TEXT NOT NULL, lifecycle TEXT NOT NULL  -- those that have a record; the shown name
+);
+"""
+# made when the tables have been filled: sorting once is cheaper than keeping them sorted
+KEY_INDEXES = """
+CREATE INDEX {schema}.metric_by_key ON metric (key, last);
+CREATE INDEX {schema}.param_by_key ON param (key, text, number);
+CREATE INDEX {schema}.tag_by_key ON tag (key, text);
+CREATE INDEX {schema}.run_by_start ON run (started_at DESC, id);
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class IndexedRun:
+    """What the index keeps of a run: its record, and what else its commit tells."""
+
+    record: RunRecord
+    commit_id: str | None = None
+    committed_at_s: int | None = None
+    code: str | None = None
+    environment: str | None = None
+    is_live: bool = False
+
+
+def number_of(value: Scalar) -> float | None:
+    """What a param is worth as a number: its value, or what its text reads as; None where it is none, or NaN."""
+    if value is None or isinstance(value, bool):
+        return None
+    try:
+        number = float(value)
+    except (ValueError, OverflowError):
+        return None
+    return None if math.isnan(number) else number
+
+
+class TableWriter:
+    """Puts runs into the tables of one schema of a connection; numbers keys and runs on from what stands there."""
+
+    def __init__(self, connection: sqlite3.Connection, schema: str = "main") -> None:
+        self._connection = connection
+        self._schema = schema
+        self._keys: dict[tuple[str, str], int] = {
+            (kind, name): no for no, kind, name in connection.execute(f"SELECT no, kind, name FROM {schema}.key")
+        }
+        (self._last_run,) = connection.execute(f"SELECT coalesce(max(no), 0) FROM {schema}.run").fetchone()
+
+    def put_runs(self, runs: Iterable[IndexedRun]) -> None:
+        """Put runs in that are not there."""
+        rows: dict[str, list[tuple[object, ...]]] = {
+            name: [] for name in ("run", METRIC, PARAM, TAG, "dataset")
+        }
+        for run in runs:
+            self._last_run += 1
+            self._add(run, self._last_run, rows)
+        for table, found in rows.items():
+            if found:
+                places = ", ".join("?" * len(found[0]))
+                self._connection.executemany(f"INSERT INTO {self._schema}.{table} VALUES ({places})", found)
+
+    def put_packages(self, environment: str, packages: Mapping[str, str]) -> None:
+        """Say what an environment holds: versions by normalised name."""
+        self._connection.executemany(
+            f"INSERT OR REPLACE INTO {self._schema}.package VALUES (?, ?, ?)",
+            [(environment, name, version) for name, version in packages.items()],
+        )
+
+    def _add(self, run: IndexedRun, no: int, rows: dict[str, list[tuple[object, ...]]]) -> None:
+        record, key = run.record, self._key
+        rows["run"].append((no, *_run_row(run)))
+        rows[METRIC] += [
+            (no, key(METRIC, name), one.last, one.first, one.min, one.max, one.last_step, one.count)
+            for name, one in record.metrics.items()
+        ]
+        rows[PARAM] += [
+            (no, key(PARAM, name), _TYPES[type(value)], number_of(value), str(value))
+            for name, value in record.params.items()
+        ]
+        rows[TAG] += [(no, key(TAG, name), text) for name, text in record.tags.items()]
+        rows["dataset"] += [
+            (no, at, one.name, one.digest, one.context, one.source) for at, one in enumerate(record.inputs)
+        ]
+
+    def _key(self, kind: str, name: str) -> int:
+        no = self._keys.get((kind, name))
+        if no is None:
+            no = self._keys[kind, name] = len(self._keys) + 1
+            self._connection.execute(f"INSERT INTO {self._schema}.key VALUES (?, ?, ?)", (no, kind, name))
+        return no
+
+
+_TYPES = {str: "str", int: "int", float: "float", bool: "bool", type(None): "none"}
+_NO_SOURCE = (None,) * 8
+
+
+def _run_row(run: IndexedRun) -> tuple[object, ...]:
+    record, source = run.record, run.record.source
+    made = (
+        _NO_SOURCE
+        if source is None
+        else (
+            source.kind,
+            source.name,
+            source.commit,
+            source.branch,
+            source.remote,
+            source.dirty,
+            source.python,
+            source.platform,
+        )
+    )
+    return (
+        record.id,
+        run.commit_id,
+        record.revision,
+        run.committed_at_s,
+        record.name,
+        record.experiment_id,
+        record.experiment,
+        record.status,
+        record.lifecycle,
+        record.started_at,
+        record.ended_at,
+        record.user,
+        record.host,
+        record.parent,
+        *made,
+        run.code,
+        run.environment,
+        run.is_live,
+        source.command if source else None,
+        record.note,
+        record.error,
+    )
