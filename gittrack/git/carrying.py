@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from gittrack.errors import DamagedError, NotFoundError
+from gittrack.git.bulk import read_blobs
 from gittrack.git.objects import (
     BLOB,
     GITLINK_MODE,
@@ -19,7 +20,7 @@ from gittrack.git.objects import (
     TreeEntry,
     parse_tree,
 )
-from gittrack.git.reading import DEPTH_MAX, ObjectReader, read_blobs
+from gittrack.git.reading import DEPTH_MAX, ObjectReader
 from gittrack.git.repository import Repository
 
 

@@ -7,8 +7,8 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from gittrack.errors import DamagedError, InvalidValueError, NotFoundError, RunStateError
+from gittrack.git.bulk import read_blobs
 from gittrack.git.objects import FILE_MODE
-from gittrack.git.reading import read_blobs
 from gittrack.git.repository import Repository
 from gittrack.schema.codec import EXPERIMENT_FILE, encode_experiment, parse_experiment
 from gittrack.schema.messages import format_experiment_message

@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+from gittrack.git.bulk import walk_sound_commits
 from gittrack.git.objects import Commit, ObjectId
-from gittrack.git.reading import walk_sound_commits
 from gittrack.git.refs import list_refs
 from gittrack.git.repository import Repository
 from gittrack.schema.messages import (

@@ -2,7 +2,7 @@
 
 A run has one row, each of its metrics, params and tags one more; all of it can be made again from git. A table is
 clustered by run, so that building appends and a run's rows lie together; two indexes by key serve filters.
-NaN has no form in SQLite: a metric whose row stands with NULL in ``last`` is NaN, one without a row was never logged.
+NaN has no form in SQLite: a metric whose row has NULL in ``last`` is NaN, one without a row was never logged.
 """
 
 from __future__ import annotations
@@ -130,9 +130,7 @@ class TableWriter:
 
     def put_runs(self, runs: Iterable[IndexedRun]) -> None:
         """Put runs in that are not there."""
-        rows: dict[str, list[tuple[object, ...]]] = {
-            name: [] for name in ("run", METRIC, PARAM, TAG, "dataset")
-        }
+        rows: dict[str, list[tuple[object, ...]]] = {name: [] for name in ("run", METRIC, PARAM, TAG, "dataset")}
         for run in runs:
             self._last_run += 1
             self._add(run, self._last_run, rows)

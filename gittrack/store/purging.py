@@ -11,8 +11,9 @@ import shutil
 from dataclasses import dataclass
 
 from gittrack.errors import BusyError, NotFoundError, RunStateError
+from gittrack.git.bulk import walk_commits
 from gittrack.git.objects import COMMIT, Commit, ObjectId, ObjectSet
-from gittrack.git.reading import ObjectReader, walk_commits
+from gittrack.git.reading import ObjectReader
 from gittrack.git.repository import Repository
 from gittrack.schema.messages import parse_run_trailers
 from gittrack.schema.names import HEADS, RunId, check_run_id

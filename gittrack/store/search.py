@@ -1,4 +1,4 @@
-"""Searching runs: a question in the search language, answered by the index as SQL, with runs in flight beside it."""
+"""Searching runs: a question in the search language, answered by the index, with runs in flight beside it."""
 
 from __future__ import annotations
 

@@ -22,8 +22,9 @@ from gittrack.errors import (
     NotFoundError,
     RunStateError,
 )
+from gittrack.git.bulk import read_blobs
 from gittrack.git.objects import TREE_MODE, Commit
-from gittrack.git.reading import ObjectReader, read_blobs
+from gittrack.git.reading import ObjectReader
 from gittrack.git.refs import heal_after_crash
 from gittrack.git.repository import Repository
 from gittrack.schema.codec import METRICS_FILE, PARAMS_FILE, RUN_FILE, parse_run

@@ -9,11 +9,12 @@ from collections.abc import Callable, Container, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from gittrack.errors import ArtifactMissingError, DamagedError, GittrackError
+from gittrack.git.bulk import walk_commits
 from gittrack.git.checking import check_objects
 from gittrack.git.command import find_git, run_git
 from gittrack.git.maintenance import folding_held_off
 from gittrack.git.objects import BLOB, LINK_MODE, TREE_MODE, ObjectId
-from gittrack.git.reading import ObjectReader, walk_commits
+from gittrack.git.reading import ObjectReader
 from gittrack.git.repository import Repository
 from gittrack.schema.codec import EXPERIMENT_FILE, parse_experiment
 from gittrack.schema.messages import parse_experiment_trailers, parse_run_trailers

@@ -28,7 +28,7 @@ from gittrack.schema.records import MetricSummary, RunRecord, Source
 from gittrack.store.trees import REQUIREMENTS_FILE, Files, record_files
 
 _BEGAN_AT = 1_700_000_000_000  # ms since the epoch; every run begins a minute after the one before
-_METRICS = ("train/loss", "val/loss", "val/accuracy")
+_METRICS = ("train/loss", "val/loss", "val/accuracy", "val/f1", "val/auc")
 _POINTS = 10
 _REQUIREMENTS = "".join(f"package-{number}=={number % 7}.{number % 11}.0\n" for number in range(60)).encode()
 
@@ -62,7 +62,6 @@ def make_runs(count: int) -> Iterator[tuple[RunRecord, dict[str, bytes]]]:
 
 
 def _make_run(draw: random.Random, number: int, started_at: int, metrics: dict[str, MetricSummary]) -> RunRecord:
-    params = {f"param_{index}": round(draw.random(), 4) for index in range(12)}
     return RunRecord(
         id=RunId(f"{draw.getrandbits(128):032x}"),
         name=f"calm-otter-{number}",
@@ -76,9 +75,10 @@ def _make_run(draw: random.Random, number: int, started_at: int, metrics: dict[s
         tags={"team": "vision" if number % 3 else "language"},
         source=Source(name="train.py", command="train.py", python="3.11.0", platform="Linux"),
         params={
-            **params,
+            "lr": round(10 ** draw.uniform(-4, -1), 6),
+            "dropout": round(draw.random(), 4),
             "optimizer": draw.choice(("adam", "sgd", "lion")),
-            "epochs": 10,
+            "epochs": draw.choice((10, 20, 40)),
             "augment": number % 2 == 0,
         },
         metrics=metrics,

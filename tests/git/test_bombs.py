@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 
 from gittrack.errors import DamagedError
+from gittrack.git.bulk import read_blobs
 from gittrack.git.objects import BLOB, ObjectId
-from gittrack.git.reading import ObjectReader, read_blobs
+from gittrack.git.reading import ObjectReader
 
 from .making import find, git, make
 

@@ -15,11 +15,12 @@ import pytest
 
 from gittrack.errors import BusyError, RepositoryError
 from gittrack.git import refs
+from gittrack.git.bulk import walk_commits
 from gittrack.git.carrying import carry_tree
 from gittrack.git.command import find_git
 from gittrack.git.objects import BLOB, FILE_MODE, ObjectId, ObjectSet, Signature, hash_object
 from gittrack.git.packs import is_packed, write_pack
-from gittrack.git.reading import ObjectReader, walk_commits
+from gittrack.git.reading import ObjectReader
 from gittrack.git.refs import heal_after_crash, list_refs, read_head, read_ref, write_lock
 from gittrack.git.repository import Repository
 from tests.harness import find_newer_git, newer_git

@@ -12,11 +12,12 @@ from pathlib import Path
 import pytest
 
 from gittrack.errors import DamagedError, NotFoundError, RepositoryError
-from gittrack.git import reading
+from gittrack.git import bulk, reading
+from gittrack.git.bulk import read_blobs, walk_commits, walk_sound_commits
 from gittrack.git.command import find_git
 from gittrack.git.objects import BLOB, FILE_MODE, LINK_MODE, TREE, Commit, ObjectId, ObjectSet, Signature
 from gittrack.git.packs import write_pack
-from gittrack.git.reading import ObjectReader, read_blobs, walk_commits, walk_sound_commits
+from gittrack.git.reading import ObjectReader
 from gittrack.git.repository import Repository
 
 from .making import find, git, make
@@ -293,7 +294,8 @@ def test_what_is_too_large_to_be_parsed_counts_as_not_there(
 def test_a_commit_that_is_too_large_is_told(
     top: Path, program: Callable[[], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(reading, "PARSED_BYTES_MAX", 100_000)
+    for module in (bulk, reading):
+        monkeypatch.setattr(module, "PARSED_BYTES_MAX", 100_000)
     made = add_history(top, ["x" * 300_000])
     program()
     with pytest.raises(RepositoryError):
