@@ -120,7 +120,7 @@ def parse_run(run_yaml: bytes, params_yaml: bytes, metrics_yaml: bytes, where: s
     top = parse_mapping(run_yaml, f"{where} {RUN_FILE}")
     params = parse_mapping(params_yaml, f"{where} {PARAMS_FILE}")
     try:
-        known = _known(top, RUN_FIELDS)
+        known = _known(top, _RUN)
         check_run_id(known["id"])
         source, inputs = known.pop("source", None), known.pop("inputs", {})
         return RunRecord(
@@ -129,7 +129,7 @@ def parse_run(run_yaml: bytes, params_yaml: bytes, metrics_yaml: bytes, where: s
             inputs=tuple(_parse_input(inputs[number]) for number in inputs),
             params={key: _param(value) for key, value in params.items()},
             metrics=_parse_metrics(metrics_yaml, where),
-            extra=_unknown(top, RUN_FIELDS),
+            extra=_unknown(top, _RUN),
         )
     except DamagedError:
         raise
@@ -150,7 +150,7 @@ def parse_experiment(data: bytes, where: str) -> ExperimentRecord:
     """
     top = parse_mapping(data, f"{where} {EXPERIMENT_FILE}")
     try:
-        return ExperimentRecord(**_known(top, EXPERIMENT_FIELDS), extra=_unknown(top, EXPERIMENT_FIELDS))
+        return ExperimentRecord(**_known(top, _EXPERIMENT), extra=_unknown(top, _EXPERIMENT))
     except (TypeError, KeyError, ValueError, OverflowError, GittrackError) as error:
         raise DamagedError(where, f"its record does not fit the schema: {error}") from error
 
@@ -210,33 +210,39 @@ def _is_default(record: Any, name: str, value: object) -> bool:
     return value == default
 
 
-def _names(table: _Table) -> frozenset[str]:
-    return frozenset(entry.rstrip("?") for entry, _, _ in table)
+class _Fields:
+    """A table made ready for reading: a long list of runs has thousands of each."""
+
+    def __init__(self, table: _Table) -> None:
+        self.kinds = {entry.rstrip("?"): kind for entry, kind, _ in table}
+        self.exact = {name: _EXACT.get(kind) for name, kind in self.kinds.items()}
+        self.required = frozenset(entry for entry, _, _ in table if not entry.endswith("?"))
 
 
-def _unknown(mapping: Mapping[str, Any], table: _Table) -> dict[str, Any]:
+_EXACT: dict[str, type] = {"string": str, "integer": int, "float": float, "boolean": bool}
+_RUN, _SOURCE, _INPUT = _Fields(RUN_FIELDS), _Fields(SOURCE_FIELDS), _Fields(INPUT_FIELDS)
+_METRIC, _EXPERIMENT = _Fields(METRIC_FIELDS), _Fields(EXPERIMENT_FIELDS)
+
+
+def _unknown(mapping: Mapping[str, Any], fields: _Fields) -> dict[str, Any]:
     """What a mapping holds beside the table's fields."""
-    names = _names(table)
-    return {key: value for key, value in mapping.items() if key not in names}
+    return {key: value for key, value in mapping.items() if key not in fields.kinds}
 
 
-def _known(mapping: Mapping[str, Any], table: _Table) -> dict[str, Any]:
+def _known(mapping: Mapping[str, Any], fields: _Fields) -> dict[str, Any]:
     """The table's fields of a mapping, each of the table's type.
 
     Raises:
         ValueError: a field is of another type. KeyError: one is missing.
     """
     known: dict[str, Any] = {}
-    for entry, kind, _ in table:
-        name = entry.rstrip("?")
-        if name not in mapping:
-            if entry.endswith("?"):
-                continue
-            raise KeyError(f"field {name!r} is missing")
-        value = mapping[name]
-        if value is None and entry.endswith("?"):
+    for name, value in mapping.items():
+        kind = fields.kinds.get(name)
+        if kind is None or (value is None and name not in fields.required):
             continue
-        known[name] = _checked(name, kind, value)
+        known[name] = value if type(value) is fields.exact[name] else _checked(name, kind, value)
+    for name in fields.required - known.keys():
+        raise KeyError(f"field {name!r} is missing")
     return known
 
 
@@ -259,11 +265,11 @@ def _checked(name: str, kind: str, value: Any) -> Any:
 
 
 def _parse_input(mapping: Mapping[str, Any]) -> DatasetInput:
-    return DatasetInput(**_known(mapping, INPUT_FIELDS), extra=_unknown(mapping, INPUT_FIELDS))
+    return DatasetInput(**_known(mapping, _INPUT), extra=_unknown(mapping, _INPUT))
 
 
 def _parse_source(mapping: Mapping[str, Any]) -> Source:
-    return Source(**_known(mapping, SOURCE_FIELDS), extra=_unknown(mapping, SOURCE_FIELDS))
+    return Source(**_known(mapping, _SOURCE), extra=_unknown(mapping, _SOURCE))
 
 
 def _parse_metrics(data: bytes, where: str) -> dict[str, MetricSummary]:
@@ -289,7 +295,7 @@ def _parse_metrics(data: bytes, where: str) -> dict[str, MetricSummary]:
 
 
 def _parse_summary(mapping: Mapping[str, Any]) -> MetricSummary:
-    return MetricSummary(**_known(mapping, METRIC_FIELDS), extra=_unknown(mapping, METRIC_FIELDS))
+    return MetricSummary(**_known(mapping, _METRIC), extra=_unknown(mapping, _METRIC))
 
 
 def _param(value: Any) -> Scalar:

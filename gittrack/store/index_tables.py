@@ -50,7 +50,7 @@ CREATE TABLE {schema}.run (
     python TEXT,
     platform TEXT,
     code TEXT,                  -- id of the tree `code/`
-    environment TEXT,           -- id of the blob `environment/requirements.txt`
+    environment TEXT,           -- id of the tree `environment/`; for a run in flight, of no object
     is_live INTEGER NOT NULL DEFAULT 0,
     command TEXT,
     note TEXT NOT NULL,
@@ -82,8 +82,20 @@ CREATE TABLE {schema}.package (
     PRIMARY KEY (environment, name)
 ) WITHOUT ROWID;
 CREATE TABLE {schema}.experiment (
-    id TEXT PRIMARY KEY, name TEXT NOT NULL, lifecycle TEXT NOT NULL  -- those that have a record; the shown name
+    id TEXT PRIMARY KEY, name TEXT NOT NULL, lifecycle TEXT NOT NULL,  -- those that have a record; the shown name
+    commit_id TEXT NOT NULL, revision INTEGER NOT NULL, committed_at INTEGER NOT NULL
 );
+CREATE TABLE {schema}.tip (commit_id TEXT PRIMARY KEY);  -- all that is reachable from these is known
+CREATE TABLE {schema}.older (
+    commit_id TEXT PRIMARY KEY,  -- of a revision that does not count
+    owner TEXT NOT NULL, revision INTEGER NOT NULL, committed_at INTEGER NOT NULL
+);
+CREATE TABLE {schema}.unread (
+    owner TEXT PRIMARY KEY,      -- a run or experiment whose revision that counts could not be read
+    commit_id TEXT NOT NULL, revision INTEGER NOT NULL, committed_at INTEGER NOT NULL,
+    problem TEXT NOT NULL
+);
+CREATE TABLE {schema}.fact (name TEXT PRIMARY KEY, value TEXT NOT NULL);
 """
 # made when the tables have been filled: sorting once is cheaper than keeping them sorted
 KEY_INDEXES = """

@@ -22,12 +22,10 @@ from gittrack.errors import (
     NotFoundError,
     RunStateError,
 )
-from gittrack.git.bulk import read_blobs
 from gittrack.git.objects import TREE_MODE, Commit
 from gittrack.git.reading import ObjectReader
 from gittrack.git.refs import heal_after_crash
 from gittrack.git.repository import Repository
-from gittrack.schema.codec import METRICS_FILE, PARAMS_FILE, RUN_FILE, parse_run
 from gittrack.schema.events import PointBlock, put_artifact
 from gittrack.schema.messages import format_run_message
 from gittrack.schema.names import RunId, check_run_id, is_run_id
@@ -39,6 +37,7 @@ from gittrack.store.folding import commit_live, fold_live
 from gittrack.store.history import Revision, find_revisions, find_winners
 from gittrack.store.live import LiveRun, bring_home, find_live, list_live, put_back_leftovers
 from gittrack.store.planted import require_own_places
+from gittrack.store.records import load_records
 from gittrack.store.streams import Item, merge_items
 from gittrack.store.trees import RunTree, record_files
 
@@ -265,17 +264,12 @@ class Store:
     # -- inside ------------------------------------------------------------------------------------------
 
     def _load(self, winners: list[Revision]) -> tuple[list[StoredRun], list[str]]:
-        names = (RUN_FILE, PARAMS_FILE, METRICS_FILE)
-        specs = [f"{winner.commit.id}:{name}" for winner in winners for name in names]
-        blobs = read_blobs(self.repository, specs)
         found, problems = [], []
-        for winner in winners:
-            files = [next(blobs) for _ in names]
-            where = f"run {winner.id} (commit {winner.commit.id[:10]})"
-            try:
-                found.append(StoredRun(_parse(winner, files, where), winner.commit))
-            except DamagedError as error:
-                problems.append(error.message)
+        for loaded in load_records(self.repository, winners):
+            if loaded.record is None:
+                problems.append(loaded.problem)
+            else:
+                found.append(StoredRun(loaded.record, loaded.revision.commit))
         return found, problems
 
     def _load_live(self, live: LiveRun, revisions: list[Revision]) -> StoredRun | None:
@@ -390,16 +384,6 @@ def _read_staged(file: BufferedReader, artifact: Artifact) -> Iterator[bytes]:
             yield chunk
     if digest.hexdigest() != artifact.oid:
         raise DamagedError(f"artifact {artifact.path}", "its staged file is damaged", "log it again")
-
-
-def _parse(winner: Revision, files: Sequence[bytes | None], where: str) -> RunRecord:
-    run_yaml, params_yaml, metrics_yaml = files
-    if run_yaml is None or params_yaml is None or metrics_yaml is None:
-        raise DamagedError(where, "its record is missing or unreadable")
-    record = parse_run(run_yaml, params_yaml, metrics_yaml, where)
-    if (record.id, record.revision) != (winner.id, winner.revision):
-        raise DamagedError(where, f"its trailers name run {winner.id}, its record {record.id}")
-    return record
 
 
 def _read_live(live: LiveRun, read: Callable[[], _T]) -> _T | None:
