@@ -33,6 +33,9 @@ FILE_MODE, EXECUTABLE_MODE, LINK_MODE, TREE_MODE, GITLINK_MODE = (
 
 _ID = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 _TIME_MAX_S = 253_402_300_799  # year 9999; git calls what is negative, or far larger, a broken commit
+_ENTRY = {  # mode, name, id; by the bytes of an id
+    width: re.compile(rb"([0-7]{1,7}) ([^\0]*)\0(.{%d})" % width, re.DOTALL) for width in ID_BYTES.values()
+}
 _NO_NAMES = frozenset([b"", b".", b"..", b".git"])  # what no tree may hold: they lead out of the folder
 
 
@@ -189,21 +192,16 @@ def parse_tree(tree_id: ObjectId, data: bytes) -> list[TreeEntry]:
     Raises:
         DamagedError: the bytes are no tree.
     """
-    entries, at, where, width = [], 0, f"tree {tree_id}", len(tree_id) // 2
-    try:
-        while at < len(data):
-            space = data.index(b" ", at)
-            end = data.index(b"\0", space)
-            after = end + 1 + width
-            if after > len(data):
-                raise ValueError
-            object_id, name = ObjectId(data[end + 1 : after].hex()), data[space + 1 : end]
-            if name in _NO_NAMES or b"/" in name:
-                raise DamagedError(where, f"its tree holds the name {name!r}, which leads out of it")
-            entries.append(TreeEntry(int(data[at:space], 8), name, object_id))
-            at = after
-    except ValueError as error:
-        raise DamagedError(where, "its tree cannot be read") from error
+    entries, at, where, read = [], 0, f"tree {tree_id}", _ENTRY[len(tree_id) // 2].match
+    while at < len(data):
+        found = read(data, at)
+        if found is None:
+            raise DamagedError(where, "its tree cannot be read")
+        mode, name, digest = found.groups()
+        if name in _NO_NAMES or b"/" in name:
+            raise DamagedError(where, f"its tree holds the name {name!r}, which leads out of it")
+        entries.append(TreeEntry(int(mode, 8), name, ObjectId(digest.hex())))
+        at = found.end()
     return entries
 
 

@@ -24,6 +24,8 @@ _YAML_WORDS = frozenset(["y", "n", "yes", "no", "true", "false", "on", "off", "n
 _ESCAPED = re.compile("[\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff\ufffe\uffff]")
 # indent, quoted key with its quotes, plain key, scalar
 _LINE = re.compile(r'^( *)(?:("(?:[^"\\\n]|\\.)*")|([A-Za-z_][A-Za-z0-9_./-]*)):(?: (.+))?$', re.MULTILINE)
+_FLAT_LINE = re.compile(r'^(?:("(?:[^"\\\n]|\\.)*")|([A-Za-z_][A-Za-z0-9_./-]*)): (.+)$', re.MULTILINE)
+_BLOCK = re.compile(r"^([A-Za-z_][A-Za-z0-9_./-]*):\n((?:  [^ \n].*\n)+)", re.MULTILINE)
 _INT = re.compile(r"[-+]?(?:0|[1-9][0-9]*)")
 _FLOAT = re.compile(r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?")
 _WORDS: dict[str, Any] = {
@@ -36,6 +38,7 @@ _WORDS: dict[str, Any] = {
 _DEPTH_MAX = 64
 _INT_DIGITS_MAX = 4300  # CPython converts no more; a longer one stays text
 _SHORT_MAX = 100
+_SHALLOW_MAX = 1 << 14  # a run's own files; longer ones would fill the memory of what is kept
 _LIMITED_BYTES_MAX = 4 << 20  # of a file that is not canonical: its parser takes 10 µs a line
 _LIMITED_EVENTS_MAX = 200_000  # what it makes of that: a list in two characters is two
 _LINES_MAX = 500_000  # each costs 200 bytes of memory
@@ -130,6 +133,9 @@ def _parse_lines(text: str) -> dict[str, Any] | None:
         return None
     if not (text.endswith("\n") or not text):
         return None
+    found = _parse_shallow(text) if len(text) <= _SHALLOW_MAX else None
+    if found is not None:
+        return found
     lines: Iterable[tuple[str, ...]]
     if len(text) > _AT_ONCE_MAX:
         lines = _each_line(text)
@@ -160,6 +166,50 @@ def _parse_lines(text: str) -> dict[str, Any] | None:
     except (ValueError, RecursionError):
         return None
     return top if all(inners) else None  # a key with nothing behind it is null, which is not written so
+
+
+def _parse_shallow(text: str) -> dict[str, Any] | None:
+    """What canonical lines of at most two levels say, which a run's are; None where it takes the longer way.
+
+    Of a list of runs this is most of the work. A block such as ``source`` is the same in most runs of a sweep, and
+    is read once.
+    """
+    top: dict[str, Any] = {}
+    at, count = 0, 0
+    try:
+        for block in _BLOCK.finditer(text):
+            count += _parse_flat(text[at : block.start()], top) + 1
+            top[block[1]] = dict(_parse_block(block[2]))
+            at = block.end()
+        count += _parse_flat(text[at:], top)
+    except ValueError:
+        return None
+    return top if len(top) == count else None  # a key that comes twice is told by the longer way
+
+
+@functools.lru_cache(maxsize=1 << 10)
+def _parse_block(text: str) -> dict[str, Any]:
+    inner: dict[str, Any] = {}
+    if _parse_flat(text.replace("\n  ", "\n")[2:], inner) != len(inner):
+        raise ValueError(text)
+    return inner
+
+
+def _parse_flat(text: str, into: dict[str, Any]) -> int:
+    """Put what lines without an indent say into a mapping; returns how many they are.
+
+    Raises:
+        ValueError: a line is another.
+    """
+    lines = _FLAT_LINE.findall(text)
+    if len(lines) != text.count("\n"):
+        raise ValueError(text)
+    for quoted, plain, value in lines:
+        if value[0] == '"' and "\\" not in value and value.find('"', 1) == len(value) - 1 and value.isprintable():
+            into[plain or _unquote(quoted)] = value[1:-1]
+        else:
+            into[plain or _unquote(quoted)] = _parse_scalar(value) if value != "{}" else {}
+    return len(lines)
 
 
 def _each_line(text: str) -> Iterator[tuple[str, ...]]:

@@ -129,15 +129,32 @@ def number_of(value: Scalar) -> float | None:
     return None if math.isnan(number) else number
 
 
+class _Keys(dict[str, int]):
+    """The numbers of the keys of one kind; one that is new is put into the table."""
+
+    def __init__(self, connection: sqlite3.Connection, schema: str, kind: str) -> None:
+        super().__init__(connection.execute(f"SELECT name, no FROM {schema}.key WHERE kind = ?", (kind,)))
+        self._connection = connection
+        self._schema = schema
+        self._kind = kind
+
+    def __missing__(self, name: str) -> int:
+        put = f"INSERT INTO {self._schema}.key (kind, name) VALUES (?, ?)"
+        no = self._connection.execute(put, (self._kind, name)).lastrowid
+        assert no is not None
+        self[name] = no
+        return no
+
+
 class TableWriter:
     """Puts runs into the tables of one schema of a connection; numbers keys and runs on from what stands there."""
 
     def __init__(self, connection: sqlite3.Connection, schema: str = "main") -> None:
         self._connection = connection
         self._schema = schema
-        self._keys: dict[tuple[str, str], int] = {
-            (kind, name): no for no, kind, name in connection.execute(f"SELECT no, kind, name FROM {schema}.key")
-        }
+        self._metrics, self._params, self._tags = (
+            _Keys(connection, schema, kind) for kind in (METRIC, PARAM, TAG)
+        )
         (self._last_run,) = connection.execute(f"SELECT coalesce(max(no), 0) FROM {schema}.run").fetchone()
 
     def put_runs(self, runs: Iterable[IndexedRun]) -> None:
@@ -159,27 +176,20 @@ class TableWriter:
         )
 
     def _add(self, run: IndexedRun, no: int, rows: dict[str, list[tuple[object, ...]]]) -> None:
-        record, key = run.record, self._key
+        record, metrics, params, tags = run.record, self._metrics, self._params, self._tags
         rows["run"].append((no, *_run_row(run)))
         rows[METRIC] += [
-            (no, key(METRIC, name), one.last, one.first, one.min, one.max, one.last_step, one.count)
+            (no, metrics[name], one.last, one.first, one.min, one.max, one.last_step, one.count)
             for name, one in record.metrics.items()
         ]
         rows[PARAM] += [
-            (no, key(PARAM, name), _TYPES[type(value)], number_of(value), str(value))
+            (no, params[name], _TYPES[type(value)], number_of(value), str(value))
             for name, value in record.params.items()
         ]
-        rows[TAG] += [(no, key(TAG, name), text) for name, text in record.tags.items()]
+        rows[TAG] += [(no, tags[name], text) for name, text in record.tags.items()]
         rows["dataset"] += [
             (no, at, one.name, one.digest, one.context, one.source) for at, one in enumerate(record.inputs)
         ]
-
-    def _key(self, kind: str, name: str) -> int:
-        no = self._keys.get((kind, name))
-        if no is None:
-            no = self._keys[kind, name] = len(self._keys) + 1
-            self._connection.execute(f"INSERT INTO {self._schema}.key VALUES (?, ?, ?)", (no, kind, name))
-        return no
 
 
 _TYPES = {str: "str", int: "int", float: "float", bool: "bool", type(None): "none"}
