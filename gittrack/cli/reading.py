@@ -12,7 +12,8 @@ from gittrack.cli import output
 
 if TYPE_CHECKING:
     from gittrack.schema.records import Artifact, RunRecord
-    from gittrack.store.store import Store, StoredRun
+    from gittrack.store.runs import StoredRun
+    from gittrack.store.store import Store
 
 _Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 _Run = Annotated[str, typer.Argument(help="Run: id or its beginning, name, commit, <experiment>~N, @last.")]

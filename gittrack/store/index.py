@@ -49,10 +49,18 @@ def open_index(repository: Repository, told: Told | None = None) -> Iterator[sql
         connection = next(opened)
     except (OSError, sqlite3.Error, BusyError, StopIteration):
         opened.close()
-        with closing(_make_in_memory(repository, tips, told)) as connection:
+        with build_in_memory(repository, told) as connection:
             yield connection
         return
     with closing(opened):
+        yield connection
+
+
+@contextmanager
+def build_in_memory(repository: Repository, told: Told | None = None) -> Iterator[sqlite3.Connection]:
+    """As `open_index`, without any file."""
+    with closing(sqlite3.connect(":memory:", isolation_level=None)) as connection:
+        _fill(connection, repository, Tips.read(repository), told)
         yield connection
 
 
@@ -136,16 +144,6 @@ def _build(folder: str, repository: Repository, tips: Tips, told: Told | None) -
         file.write(os.path.realpath(repository.common_dir))
     _write_stamp(folder)
     _drop_orphans(os.path.dirname(folder))
-
-
-def _make_in_memory(repository: Repository, tips: Tips, told: Told | None) -> sqlite3.Connection:
-    connection = sqlite3.connect(":memory:", isolation_level=None)
-    try:
-        _fill(connection, repository, tips, told)
-    except BaseException:
-        connection.close()
-        raise
-    return connection
 
 
 def _fill(connection: sqlite3.Connection, repository: Repository, tips: Tips, told: Told | None) -> None:

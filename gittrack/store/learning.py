@@ -20,8 +20,8 @@ from gittrack.schema.codec import EXPERIMENT_FILE, parse_experiment
 from gittrack.schema.messages import parse_experiment_trailers, parse_run_trailers
 from gittrack.schema.packages import parse_packages
 from gittrack.store.history import Revision, list_branches
-from gittrack.store.index_tables import KEY_INDEXES, IndexedRun, TableWriter
-from gittrack.store.records import LoadedRun, load_records
+from gittrack.store.index_tables import KEY_INDEXES, TableWriter
+from gittrack.store.records import load_records
 
 Told = Callable[[int, int], None]  # how many of how many runs have been read
 
@@ -199,7 +199,7 @@ class _Learner:
         for start in range(0, len(revisions), _AT_ONCE):
             self._told(start, len(revisions))
             loaded = list(load_records(self._repository, revisions[start : start + _AT_ONCE]))
-            writer.put_runs(_index(run) for run in loaded if run.record is not None)
+            writer.put_runs(run.indexed() for run in loaded if run.record is not None)
             self._put_unread((run.revision, run.problem) for run in loaded if run.record is None)
             environments.update(run.environment for run in loaded if run.environment)
         self._put_packages(writer, environments)
@@ -266,12 +266,6 @@ def _read_revision(commit: Commit) -> Revision | None:
 
 def _is_run(owner: str) -> bool:
     return not owner.startswith(_EXPERIMENT)
-
-
-def _index(loaded: LoadedRun) -> IndexedRun:
-    assert loaded.record is not None
-    commit = loaded.revision.commit
-    return IndexedRun(loaded.record, commit.id, commit.committed_at_s, loaded.code, loaded.environment)
 
 
 def _in_parts(commits: Iterable[str]) -> Iterator[list[str]]:

@@ -14,6 +14,7 @@ from gittrack.git.repository import Repository
 from gittrack.schema.codec import METRICS_FILE, PARAMS_FILE, RUN_FILE, parse_run
 from gittrack.schema.records import RunRecord
 from gittrack.store.history import Revision
+from gittrack.store.index_tables import IndexedRun
 
 _NAMES = tuple(name.encode() for name in (RUN_FILE, PARAMS_FILE, METRICS_FILE))
 _AT_ONCE = 4096
@@ -28,6 +29,12 @@ class LoadedRun:
     problem: str = ""
     code: str | None = None
     environment: str | None = None
+
+    def indexed(self) -> IndexedRun:
+        """What the index keeps of it; it must have a record."""
+        assert self.record is not None
+        commit = self.revision.commit
+        return IndexedRun(self.record, commit.id, commit.committed_at_s, self.code, self.environment)
 
 
 def load_records(repository: Repository, revisions: Sequence[Revision]) -> Iterator[LoadedRun]:

@@ -9,16 +9,13 @@ import hashlib
 import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from io import BufferedReader
 from itertools import chain
-from typing import TypeVar
 
 from gittrack.errors import (
-    AmbiguousError,
     ArtifactMissingError,
     DamagedError,
-    GittrackError,
     NotFoundError,
     RunStateError,
 )
@@ -28,43 +25,20 @@ from gittrack.git.refs import heal_after_crash
 from gittrack.git.repository import Repository
 from gittrack.schema.events import PointBlock, put_artifact
 from gittrack.schema.messages import format_run_message
-from gittrack.schema.names import RunId, check_run_id, is_run_id
+from gittrack.schema.names import RunId, check_run_id
 from gittrack.schema.points import Point
 from gittrack.schema.records import Artifact, RunRecord
-from gittrack.store import experiments
 from gittrack.store.committing import Draft, open_branches
 from gittrack.store.folding import commit_live, fold_live
-from gittrack.store.history import Revision, find_revisions, find_winners
+from gittrack.store.history import Revision, find_revisions
 from gittrack.store.live import LiveRun, bring_home, find_live, list_live, put_back_leftovers
+from gittrack.store.naming import resolve
 from gittrack.store.planted import require_own_places
-from gittrack.store.records import load_records
+from gittrack.store.runs import Listing, StoredRun, get_run, list_runs, merge_taken, read_live
 from gittrack.store.streams import Item, merge_items
 from gittrack.store.trees import RunTree, record_files
 
 _log = logging.getLogger("gittrack")
-_PREFIX_MIN = 4
-_T = TypeVar("_T")
-
-
-@dataclass(frozen=True, slots=True)
-class StoredRun:
-    """A run as it stands: its record, its newest commit if it has one, its live folder if it is in flight."""
-
-    record: RunRecord
-    commit: Commit | None
-    live: LiveRun | None = None
-
-    @property
-    def is_live(self) -> bool:
-        return self.live is not None
-
-
-@dataclass(frozen=True, slots=True)
-class Listing:
-    """Runs, newest first, and what could not be read: one line each."""
-
-    runs: list[StoredRun]
-    problems: list[str]
 
 
 class Store:
@@ -76,23 +50,8 @@ class Store:
     # -- reading -----------------------------------------------------------------------------------------
 
     def list_runs(self, experiment_id: str | None = None) -> Listing:
-        """Every run, deleted ones too, of one experiment or all; newest start first."""
-        # those in flight first: what is committed meanwhile is then among the branches' runs
-        flying = [live for live in list_live(self.repository) if live.has_begun()]
-        winners, _ = find_winners(self.repository)
-        found, problems = self._load(list(winners.values()))
-        by_id = {stored.record.id: stored for stored in found}
-        for live in flying:
-            try:
-                revisions = find_revisions(self.repository, live.run_id) if live.run_id in winners else []
-                by_id[live.run_id] = self._load_live(live, revisions) or self.get_run(live.run_id)
-            except NotFoundError:
-                continue  # its process died at the first record
-            except GittrackError as error:
-                problems.append(error.message)
-        runs = [stored for stored in by_id.values() if experiment_id in (None, stored.record.experiment_id)]
-        runs.sort(key=lambda stored: (stored.record.started_at, stored.record.id), reverse=True)
-        return Listing(runs, problems)
+        """Every run, deleted ones too, of one experiment or all, read from git; newest start first."""
+        return list_runs(self.repository, experiment_id)
 
     def get_run(self, run_id: str) -> StoredRun:
         """The run with a full id, as it stands now.
@@ -100,22 +59,7 @@ class Store:
         Raises:
             NotFoundError: there is none. DamagedError: its record cannot be read.
         """
-        run_id = check_run_id(run_id)
-        while True:
-            live = find_live(self.repository, RunId(run_id))
-            is_flying = live is not None and live.has_begun()
-            revisions = find_revisions(self.repository, run_id)  # last: what is committed meanwhile is among them
-            if live is None or not is_flying:
-                break
-            stored = self._load_live(live, revisions)
-            if stored is not None:
-                return stored
-        if not revisions:
-            raise NotFoundError(f"no run has the id {run_id}", "list the runs: gittrack ls")
-        found, problems = self._load(revisions[-1:])
-        if not found:
-            raise DamagedError(f"run {run_id}", problems[0], "see what else is damaged: gittrack verify")
-        return found[0]
+        return get_run(self.repository, run_id)
 
     def resolve(self, asked: str) -> StoredRun:
         """The run that a person means: id or its prefix, commit, name, ``<experiment>~N``, ``@last``.
@@ -123,32 +67,7 @@ class Store:
         Raises:
             NotFoundError: nothing fits. AmbiguousError: several runs do.
         """
-        if is_run_id(asked):
-            return self.get_run(asked)
-        runs = self.list_runs().runs
-        active = [stored for stored in runs if stored.record.lifecycle == "active"]
-        if asked == "@last":
-            return _nth(active, 0, asked)
-        name, tilde, number = asked.rpartition("~")
-        if tilde and number.isdigit():
-            ids = {
-                record.id
-                for record in experiments.list_experiments(self.repository)
-                if name in (record.name, record.made_as)
-            }
-            if ids:
-                return _nth(
-                    [stored for stored in active if stored.record.experiment_id in ids], int(number), asked
-                )
-        for fitting in _fitting(runs, active, asked):
-            if len(fitting) == 1:
-                return fitting[0]
-            if fitting:
-                raise AmbiguousError(
-                    f"{asked!r} fits {len(fitting)} runs",
-                    [f"{stored.record.id[:12]}  {stored.record.name}" for stored in fitting],
-                )
-        raise NotFoundError(f"no run is called {asked!r}", "list the runs: gittrack ls")
+        return resolve(self.repository, asked)
 
     def list_revisions(self, run_id: str) -> list[Revision]:
         """All revisions of a run, the one that counts last."""
@@ -158,7 +77,7 @@ class Store:
         """A run's artifacts, those of a run in flight included; sorted by path."""
         staged: Iterable[Artifact] | None = ()
         if (live := stored.live) is not None:
-            staged = _read_live(live, lambda: fold_live(live, None).artifacts.values())
+            staged = read_live(live, lambda: fold_live(live, None).artifacts.values())
         if staged is None:
             return self.list_artifacts(self.get_run(stored.record.id))
         found: dict[str, Artifact] = {}
@@ -186,7 +105,7 @@ class Store:
         items: Iterator[Item] | None = iter(())
         if (live := stored.live) is not None:
             taken = self._taken(stored)
-            items = _read_live(live, lambda: _begin_reading(live, taken))
+            items = read_live(live, lambda: _begin_reading(live, taken))
         if items is None:
             yield from self.read_history(self.get_run(stored.record.id), key)
             return
@@ -263,37 +182,12 @@ class Store:
 
     # -- inside ------------------------------------------------------------------------------------------
 
-    def _load(self, winners: list[Revision]) -> tuple[list[StoredRun], list[str]]:
-        found, problems = [], []
-        for loaded in load_records(self.repository, winners):
-            if loaded.record is None:
-                problems.append(loaded.problem)
-            else:
-                found.append(StoredRun(loaded.record, loaded.revision.commit))
-        return found, problems
-
-    def _load_live(self, live: LiveRun, revisions: list[Revision]) -> StoredRun | None:
-        """A run in flight as it stands; None where it has been committed while it was read."""
-        record, base = None, revisions[-1] if revisions else None
-        if base is not None:
-            loaded, problems = self._load([base])
-            if not loaded:
-                raise DamagedError(f"run {live.run_id}", problems[0])
-            record = loaded[0].record
-        fold = _read_live(live, lambda: fold_live(live, record, _merge_taken(revisions)))
-        if fold is None:
-            return None
-        shown = fold.freeze()
-        if shown.status == "RUNNING" and not live.is_alive():
-            shown = replace(shown, status="KILLED", ended_at=fold.latest_at or shown.started_at)
-        return StoredRun(shown, base.commit if base else None, live)
-
     def _taken(self, stored: StoredRun) -> dict[str, int]:
         """How far the commit that a run was read with has taken its streams; a later one may stand by now."""
         if stored.commit is None:
             return {}
         revisions = find_revisions(self.repository, stored.record.id)
-        return _merge_taken([found for found in revisions if found.revision <= stored.record.revision])
+        return merge_taken([found for found in revisions if found.revision <= stored.record.revision])
 
     def _committed_artifacts(self, stored: StoredRun) -> list[Artifact]:
         if stored.commit is None:
@@ -386,45 +280,8 @@ def _read_staged(file: BufferedReader, artifact: Artifact) -> Iterator[bytes]:
         raise DamagedError(f"artifact {artifact.path}", "its staged file is damaged", "log it again")
 
 
-def _read_live(live: LiveRun, read: Callable[[], _T]) -> _T | None:
-    """What some reading of a live folder gives; None where it went meanwhile: the run has been committed."""
-    try:
-        found = read()
-    except FileNotFoundError:
-        return None
-    return found if live.exists() else None
-
-
 def _begin_reading(live: LiveRun, taken: dict[str, int]) -> Iterator[Item]:
     """What was logged, its files opened already: they may be removed while it is read."""
     items = merge_items(live.read_streams(), taken)
     first = next(items, None)
     return items if first is None else chain([first], items)
-
-
-def _merge_taken(revisions: Sequence[Revision]) -> dict[str, int]:
-    taken: dict[str, int] = {}
-    for revision in revisions:
-        taken.update(revision.journal)
-    return taken
-
-
-def _fitting(runs: list[StoredRun], active: list[StoredRun], asked: str) -> Iterator[list[StoredRun]]:
-    """What fits, the surest kind first: ids and commits by prefix, then active names, then any name."""
-    if len(asked) >= _PREFIX_MIN and all(char in "0123456789abcdef" for char in asked):
-        yield [
-            stored
-            for stored in runs
-            if stored.record.id.startswith(asked)
-            or (stored.commit is not None and stored.commit.id.startswith(asked))
-        ]
-    yield [stored for stored in active if stored.record.name == asked]
-    yield [stored for stored in runs if stored.record.name == asked]
-
-
-def _nth(runs: list[StoredRun], number: int, asked: str) -> StoredRun:
-    if number >= len(runs):
-        raise NotFoundError(
-            f"{asked!r} goes back further than there are runs ({len(runs)})", "list them: gittrack ls"
-        )
-    return runs[number]

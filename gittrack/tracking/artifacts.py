@@ -11,7 +11,8 @@ from gittrack.git.objects import LINK_MODE
 from gittrack.schema.names import check_artifact_path
 from gittrack.schema.records import Artifact
 from gittrack.store.artifacts import write_out
-from gittrack.store.store import Store, StoredRun
+from gittrack.store.runs import StoredRun
+from gittrack.store.store import Store
 from gittrack.tracking import entities, settings
 
 _SCHEME = "runs:/"

@@ -24,7 +24,8 @@ import gittrack
 from gittrack.store import journal
 from gittrack.store.history import find_revisions
 from gittrack.store.live import is_writer_alive
-from gittrack.store.store import Store, StoredRun
+from gittrack.store.runs import StoredRun
+from gittrack.store.store import Store
 from gittrack.store.streams import Stream
 from tests.harness import Repo, reset_tracking, wait_for
 

@@ -27,7 +27,8 @@ from typing import Any
 
 import gittrack
 from gittrack.store import folding
-from gittrack.store.store import Listing, Store
+from gittrack.store.runs import Listing
+from gittrack.store.store import Store
 from tests.harness import Repo
 from tests.proof.arena import (
     COMMAND,

@@ -33,7 +33,8 @@ import gittrack
 from gittrack.errors import GittrackError, InvalidValueError, NotFoundError, ParamConflictError, RunStateError
 from gittrack.schema.records import RunRecord
 from gittrack.store import experiments, purging
-from gittrack.store.store import Store, StoredRun
+from gittrack.store.runs import StoredRun
+from gittrack.store.store import Store
 from gittrack.store.verification import verify
 from gittrack.tracking import current
 from gittrack.tracking.opened import opened_runs

@@ -17,7 +17,8 @@ import gittrack
 from gittrack.git.repository import open_repository
 from gittrack.store import experiments
 from gittrack.store.history import find_winners
-from gittrack.store.store import Store, StoredRun
+from gittrack.store.runs import StoredRun
+from gittrack.store.store import Store
 from gittrack.store.streams import Stream
 from tests.proof.power_writer import KEY, OTHER_KEY, content_of, value_of
 

@@ -26,7 +26,8 @@ from pathlib import Path
 import gittrack
 from gittrack.schema.names import RunId
 from gittrack.store.live import LiveRun
-from gittrack.store.store import Store, StoredRun
+from gittrack.store.runs import StoredRun
+from gittrack.store.store import Store
 from gittrack.tracking import session, signals
 from tests.harness import Repo, wait_for
 from tests.proof.arena import (

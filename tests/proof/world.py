@@ -27,7 +27,8 @@ from gittrack.errors import GittrackError
 from gittrack.git.repository import discover_repository, open_repository
 from gittrack.store import experiments
 from gittrack.store.history import find_revisions
-from gittrack.store.store import Store, StoredRun
+from gittrack.store.runs import StoredRun
+from gittrack.store.store import Store
 from tests.proof.ledger import State, to_json
 
 LIMIT_S = 30.0

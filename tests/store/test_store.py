@@ -278,7 +278,7 @@ def test_a_run_of_a_diverged_clone_goes_on_from_the_newest_revision(repo: Repo, 
 def test_reading_works_without_the_git_program(repo: Repo, monkeypatch: pytest.MonkeyPatch) -> None:
     run_id = make(repo)
     expected = repo.store.list_runs()
-    for module in ("reading", "refs", "maintenance"):
+    for module in ("asking", "bulk", "refs", "maintenance"):
         monkeypatch.setattr(f"gittrack.git.{module}.find_git", lambda: None)
     assert repo.store.list_runs() == expected
     assert repo.store.get_run(run_id).record == expected.runs[0].record

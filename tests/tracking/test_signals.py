@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from gittrack.store.store import StoredRun
+from gittrack.store.runs import StoredRun
 from tests.harness import ROOT, WAIT_S, Repo, finish_child, run_child, start_child
 
 LOG = """
