@@ -29,6 +29,22 @@ class InvalidValueError(GittrackError, ValueError):
     """A key, value, name or option that gittrack does not take."""
 
 
+class InvalidQueryError(InvalidValueError):
+    """A filter, or a term to order by, cannot be read or asks for what makes no sense.
+
+    The hint shows the place with a caret below it, and then what would fit there.
+
+    Attributes:
+        text: what was to be read; position: the place of the mistake in it, counted from 0.
+    """
+
+    def __init__(self, message: str, text: str, position: int, advice: str) -> None:
+        start = max(0, position - 60)
+        shown = "".join(char if char.isprintable() else " " for char in text[start : position + 40])
+        super().__init__(message, f"  {shown}\n  {' ' * (position - start + 2)}^\n  {advice}")
+        self.text, self.position = text, position
+
+
 class ParamConflictError(InvalidValueError):
     """A param was logged again with another value.
 

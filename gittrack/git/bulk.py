@@ -87,6 +87,16 @@ def read_blobs(repository: Repository, specs: Sequence[str]) -> Iterator[bytes |
     yield from _read_kind(repository, specs, BLOB)
 
 
+def read_commits(repository: Repository, commits: Sequence[ObjectId]) -> Iterator[Commit | None]:
+    """These commits, in order; None where one is not there or damaged."""
+    for commit_id, data in zip(commits, _read_kind(repository, commits, COMMIT), strict=True):
+        try:
+            found = None if data is None else parse_commit(commit_id, data)
+        except DamagedError:
+            found = None
+        yield found
+
+
 def read_trees(repository: Repository, trees: Sequence[ObjectId]) -> Iterator[dict[bytes, ObjectId] | None]:
     """What each of these trees holds, ids by name, in order; None where one is not there or damaged."""
     for tree, data in zip(trees, _read_kind(repository, trees, TREE), strict=True):

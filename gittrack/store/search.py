@@ -2,10 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import NamedTuple
 
-from gittrack.schema.records import Lifecycle, MetricSummary, Scalar
+from gittrack.errors import GittrackError
+from gittrack.git.bulk import read_commits
+from gittrack.git.objects import ObjectId
+from gittrack.git.repository import Repository
+from gittrack.schema.messages import parse_run_trailers
+from gittrack.schema.names import RunId
+from gittrack.schema.query import parse_order, parse_query
+from gittrack.schema.records import Lifecycle
+from gittrack.store.history import Revision
+from gittrack.store.learning import Told
+from gittrack.store.opened_runs import OpenedRuns, ask_runs
+from gittrack.store.runs import StoredRun, get_run, load_runs
+from gittrack.store.search_rows import RunColumns, RunRow, fetch_columns, fetch_rows
+from gittrack.store.search_sql import Scope, compile_count, compile_search, register_functions
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,32 +41,133 @@ class RunQuestion:
     offset: int = 0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RunRow:
-    """One run as the index knows it; times in milliseconds since the epoch, ids as hex digits.
+@dataclass(frozen=True, slots=True)
+class SearchResult:
+    """The runs that fit, in order; how many fit before the slice was cut; what could not be read, a line each."""
 
-    ``code`` is the id of the tree ``code/``, ``environment`` the id of the list of packages.
+    rows: list[RunRow]
+    total: int
+    problems: list[str]
+
+
+def search(repository: Repository, question: RunQuestion, told: Told | None = None) -> SearchResult:
+    """The runs that a question asks for.
+
+    Args:
+        told: is called with how many of how many new runs have been read.
+
+    Raises:
+        InvalidQueryError: the filter or the order cannot be read; it says where.
     """
+    asked = _Asked(question)
 
+    def ask(runs: OpenedRuns) -> SearchResult:
+        hits = asked.find(runs)
+        return SearchResult(fetch_rows(runs, hits), asked.count(runs, len(hits)), runs.problems)
+
+    return ask_runs(repository, ask, told)
+
+
+def search_runs(repository: Repository, question: RunQuestion) -> tuple[list[StoredRun], list[str]]:
+    """The runs that a question asks for, whole, as git and their journals hold them, and what could not be read.
+
+    Raises:
+        InvalidQueryError: as `search`.
+    """
+    asked = _Asked(question)
+
+    def ask(runs: OpenedRuns) -> tuple[list[tuple[str, str | None]], list[str]]:
+        return [
+            (found.id, None if found.is_live else found.commit_id) for found in asked.select(runs)
+        ], runs.problems
+
+    found, problems = ask_runs(repository, ask)
+    committed = [(run_id, ObjectId(commit_id)) for run_id, commit_id in found if commit_id is not None]
+    revisions = []
+    for (run_id, _), commit in zip(
+        committed, read_commits(repository, [commit_id for _, commit_id in committed]), strict=True
+    ):
+        named = parse_run_trailers(commit.message) if commit is not None else None
+        if commit is not None and named is not None and named[0] == run_id:
+            revisions.append(Revision(run_id, named[1], commit))
+    loaded, unread = load_runs(repository, revisions)
+    by_id = {stored.record.id: stored for stored in loaded}
+    for run_id, commit_id in found:
+        if commit_id is None:
+            try:
+                by_id[RunId(run_id)] = get_run(repository, run_id)
+            except GittrackError as error:
+                problems.append(error.message)
+    return [by_id[RunId(run_id)] for run_id, _ in found if run_id in by_id], [*problems, *unread]
+
+
+def search_columns(
+    repository: Repository, question: RunQuestion, told: Told | None = None
+) -> tuple[RunColumns, list[str]]:
+    """The runs that a question asks for by column, and what could not be read; raises as `search`."""
+    asked = _Asked(question)
+    return ask_runs(repository, lambda runs: (fetch_columns(runs, asked.find(runs)), runs.problems), told)
+
+
+class _Hit(NamedTuple):
+    """A run that fits: the schema that it stands in, its number there, and how it is read whole."""
+
+    schema: str
+    no: int
     id: str
     commit_id: str | None
-    name: str
-    experiment_id: str
-    experiment: str
-    status: str
-    lifecycle: str
-    started_at: int
-    ended_at: int | None
-    user: str
-    host: str
-    parent: str | None
     is_live: bool
-    code: str | None
-    code_commit: str | None
-    dirty: bool | None
-    environment: str | None
-    command: str | None
-    params: Mapping[str, Scalar]
-    metrics: Mapping[str, MetricSummary]
-    tags: Mapping[str, str]
-    digests: tuple[tuple[str, str, str], ...]  # of each dataset: name, digest, context
+
+
+class _Asked:
+    """A question that has been read, so that a mistake in it is told before anything is opened."""
+
+    def __init__(self, question: RunQuestion) -> None:
+        self._question = question
+        self._condition = parse_query(question.filter, round(time.time() * 1000)) if question.filter else None
+        self._order = tuple(map(parse_order, question.order_by)) if question.order_by else ()
+
+    def select(self, runs: OpenedRuns) -> list[_Hit]:
+        """The runs that fit, in order."""
+        question = self._question
+        register_functions(runs.connection)
+        asked = compile_search(
+            self._condition,
+            self._order,
+            self._scope(runs),
+            _knows_metric(runs),
+            limit=question.limit,
+            offset=question.offset,
+        )
+        return [_Hit(*row[:5]) for row in runs.connection.execute(asked.sql, asked.values)]
+
+    def find(self, runs: OpenedRuns) -> list[tuple[str, int]]:
+        """As `select`: the schema and the number of each."""
+        return [(hit.schema, hit.no) for hit in self.select(runs)]
+
+    def count(self, runs: OpenedRuns, found: int) -> int:
+        """How many fit; ``found`` of them are at hand."""
+        question = self._question
+        if question.limit is None or (0 < found < question.limit):
+            return question.offset + found
+        asked = compile_count(self._condition, self._scope(runs), _knows_metric(runs))
+        (count,) = runs.connection.execute(asked.sql, asked.values).fetchone()
+        return int(count)
+
+    def _scope(self, runs: OpenedRuns) -> Scope:
+        question = self._question
+        return Scope(schemas=runs.schemas, experiment_ids=question.experiment_ids, lifecycle=question.lifecycle)
+
+
+def _knows_metric(runs: OpenedRuns) -> Callable[[str], bool]:
+    def knows(key: str) -> bool:
+        return any(
+            runs.connection.execute(
+                f"SELECT 1 FROM {schema}.key k WHERE k.kind = 'metric' AND k.name = ? "
+                f"AND EXISTS (SELECT 1 FROM {schema}.metric m WHERE m.key = k.no)",
+                (key,),
+            ).fetchone()
+            for schema in runs.schemas
+        )
+
+    return knows

@@ -155,6 +155,18 @@ def current_experiment(store: Store, experiment_id: str | None = None) -> Experi
     return found
 
 
+def find_current_experiment_id(store: Store) -> str | None:
+    """The id of the experiment that a run would go to; None where it would have to be made first. Makes nothing."""
+    if _Chosen.experiment is not None:
+        return _Chosen.experiment.id
+    if wanted_id := os.environ.get("GITTRACK_EXPERIMENT_ID"):
+        return wanted_id
+    if name := os.environ.get("GITTRACK_EXPERIMENT_NAME"):
+        found = experiments.find_experiment(store.repository, name=name)
+        return found.id if found is not None else None
+    return DEFAULT_EXPERIMENT_ID
+
+
 def default_experiment(store: Store) -> ExperimentRecord:
     """The experiment of runs that name none; looked up once a process, since every run asks for it."""
     place = store.repository.common_dir

@@ -1,0 +1,194 @@
+"""The columns of a list of runs: those that are asked for, or else the metrics most have and the params that differ."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from gittrack.cli import output
+from gittrack.errors import InvalidValueError
+
+if TYPE_CHECKING:
+    from gittrack.store.search_rows import RunRow
+
+_METRICS_SHOWN = 6
+_PARAMS_SHOWN = 6
+_ATTRIBUTES: dict[str, Callable[[RunRow], Any]] = {
+    "run": lambda row: row.id,
+    "name": lambda row: row.name,
+    "experiment": lambda row: row.experiment,
+    "status": lambda row: row.status,
+    "started": lambda row: row.started_at,
+    "ended": lambda row: row.ended_at,
+    "took": lambda row: None if row.ended_at is None else max(0, row.ended_at - row.started_at) / 1000,
+    "user": lambda row: row.user,
+    "host": lambda row: row.host,
+    "parent": lambda row: row.parent,
+    "commit": lambda row: row.commit_id,
+    "code": lambda row: row.code_commit,
+    "command": lambda row: row.command,
+    "data": lambda row: " ".join(f"{name}@{digest}" for name, digest, _ in row.digests),
+}
+_ALIASES = {"id": "run", "run_id": "run", "duration": "took", "start_time": "started", "end_time": "ended"}
+_PARTS = ("last", "min", "max", "first", "count", "last_step")
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """One column: its title, and a run's plain value there: text, number, milliseconds for a time, None."""
+
+    title: str
+    read: Callable[[RunRow], Any]
+    form: str = ""  # "time" of milliseconds, "took" of seconds, "id" of a run
+
+    def show(self, row: RunRow) -> Any:
+        """The value for a table: short on a terminal, whole in a pipe."""
+        value = self.read(row)
+        if self.form == "time":
+            return output.format_moment(value)
+        if self.form == "took":
+            return None if value is None else output.duration_cell(0, round(value * 1000))
+        return value[:8] if self.form == "id" and output.is_terminal() else value
+
+    def export(self, row: RunRow) -> Any:
+        """The value for a file: times as ISO 8601 in UTC, durations in seconds."""
+        from gittrack.schema.codec import format_time
+
+        value = self.read(row)
+        return format_time(value) if self.form == "time" and value is not None else value
+
+
+def parse_columns(text: str) -> list[Column]:
+    """The columns that a person names, separated by commas.
+
+    Raises:
+        InvalidValueError: there is no such column.
+    """
+    return [_parse_column(word.strip()) for word in text.split(",") if word.strip()]
+
+
+def choose_columns(rows: Sequence[RunRow]) -> list[Column]:
+    """The columns that tell these runs apart: metrics that most have, params that not all have with one value."""
+    several = len({row.experiment_id for row in rows}) > 1
+    return [
+        _attribute("run"),
+        _attribute("name"),
+        *([_attribute("experiment")] if several else []),
+        _attribute("status"),
+        *(_metric(key, key) for key in _common_metrics(rows)),
+        *(_param(key, key) for key in _differing_params(rows)),
+        _attribute("started"),
+        _attribute("took"),
+    ]
+
+
+def all_columns(rows: Sequence[RunRow]) -> list[Column]:
+    """Every column that a file wants: whoever reads it picks for himself."""
+    metrics = sorted({key for row in rows for key in row.metrics})
+    params = sorted({key for row in rows for key in row.params})
+    tags = sorted({key for row in rows for key in row.tags})
+    head = ("run", "name", "experiment", "status", "started", "ended", "took", "user", "host", "commit", "code")
+    return [
+        *map(_attribute, head),
+        *(_metric(f"metrics.{key}", key) for key in metrics),
+        *(_param(f"params.{key}", key) for key in params),
+        *(_tag(f"tags.{key}", key) for key in tags),
+    ]
+
+
+def group_rows(rows: Sequence[RunRow], by: Sequence[Column]) -> tuple[list[str], list[list[Any]]]:
+    """One row a group: what it has in common, how many runs, and mean and deviation of the metrics most have.
+
+    The deviation is that of a sample (n - 1); NaN takes no part in either, as a run without the metric.
+    """
+    groups: dict[tuple[str, ...], list[RunRow]] = {}
+    for row in rows:
+        groups.setdefault(tuple(repr(column.read(row)) for column in by), []).append(row)
+    metrics = _common_metrics(rows)
+    titles = [column.title for column in by] + ["runs"]
+    for key in metrics:
+        titles += [f"{key} mean", f"{key} std"]
+    cells = []
+    for members in sorted(groups.values(), key=lambda members: -len(members)):
+        found = [column.show(members[0]) for column in by] + [len(members)]
+        for key in metrics:
+            found += _mean_and_deviation([row.metrics[key].last for row in members if key in row.metrics])
+        cells.append(found)
+    return titles, cells
+
+
+def _mean_and_deviation(values: Sequence[float]) -> list[float | None]:
+    known = [value for value in values if math.isfinite(value)]
+    if not known:
+        return [None, None]
+    mean = math.fsum(known) / len(known)
+    if len(known) < 2:
+        return [mean, None]
+    return [mean, math.sqrt(math.fsum((value - mean) ** 2 for value in known) / (len(known) - 1))]
+
+
+def _parse_column(word: str) -> Column:
+    kind, dot, key = word.partition(".")
+    if dot and kind in ("metrics", "metric"):
+        return _metric(word, key)
+    if dot and kind in ("params", "param"):
+        return _param(word, key)
+    if dot and kind in ("tags", "tag"):
+        return _tag(word, key)
+    name = _ALIASES.get(word.lower(), word.lower())
+    if name not in _ATTRIBUTES:
+        known = ", ".join([*_ATTRIBUTES, "metrics.KEY", "params.KEY", "tags.KEY"])
+        raise InvalidValueError(f"there is no column {word!r}", f"columns: {known}")
+    return _attribute(name)
+
+
+def _attribute(name: str) -> Column:
+    form = {"run": "id", "started": "time", "ended": "time", "took": "took"}.get(name, "")
+    title = "took_s" if name == "took" and not output.is_terminal() else name
+    return Column(title, _ATTRIBUTES[name], form)
+
+
+def _metric(title: str, key: str) -> Column:
+    """A metric's last value; behind another dot min, max, first or count of it, where no metric is called so."""
+    base, _, part = key.rpartition(".")
+
+    def read(row: RunRow) -> Any:
+        if key in row.metrics:
+            return row.metrics[key].last
+        if part in _PARTS and base in row.metrics:
+            return getattr(row.metrics[base], part)
+        return None
+
+    return Column(title, read)
+
+
+def _param(title: str, key: str) -> Column:
+    return Column(title, lambda row: row.params.get(key))
+
+
+def _tag(title: str, key: str) -> Column:
+    return Column(title, lambda row: row.tags.get(key))
+
+
+def _common_metrics(rows: Sequence[RunRow]) -> list[str]:
+    counts: dict[str, int] = {}
+    for row in rows:
+        for key in row.metrics:
+            if not key.startswith("system/"):
+                counts[key] = counts.get(key, 0) + 1
+    chosen = sorted(counts, key=lambda key: -counts[key])
+    return chosen[:_METRICS_SHOWN] if output.is_terminal() else chosen
+
+
+def _differing_params(rows: Sequence[RunRow]) -> list[str]:
+    """Params that not all runs have with one value; all of them for a single run or a pipe."""
+    keys = list(dict.fromkeys(key for row in rows for key in row.params))
+    if not output.is_terminal():
+        return keys
+    if len(rows) < 2:
+        return keys[:_PARAMS_SHOWN]
+    absent = object()
+    differing = [key for key in keys if len({repr(row.params.get(key, absent)) for row in rows}) > 1]
+    return differing[:_PARAMS_SHOWN]

@@ -1,0 +1,184 @@
+"""`search_runs`: MLflow's arguments and defaults, over gittrack's search language."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import logging
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Literal, overload
+
+from gittrack.errors import InvalidValueError
+from gittrack.git.repository import Repository
+from gittrack.schema.records import Lifecycle
+from gittrack.store import experiments
+from gittrack.store.search import RunQuestion, search_columns
+from gittrack.store.search import search_runs as find_runs
+from gittrack.store.store import Store
+from gittrack.tracking import settings
+from gittrack.tracking.entities import Run, ViewType
+from gittrack.tracking.frames import to_frame
+from gittrack.tracking.run_lists import RunList
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+_log = logging.getLogger("gittrack")
+
+PAGE_MAX = 50_000  # MLflow's
+
+_LIFECYCLES: dict[int, Lifecycle | None] = {
+    ViewType.ACTIVE_ONLY: "active",
+    ViewType.DELETED_ONLY: "deleted",
+    ViewType.ALL: None,
+}
+
+
+@overload
+def search_runs(
+    experiment_ids: Sequence[str] | None = ...,
+    filter_string: str = ...,
+    run_view_type: int = ...,
+    max_results: int = ...,
+    order_by: Sequence[str] | None = ...,
+    output_format: Literal["pandas"] = ...,
+    search_all_experiments: bool = ...,
+    experiment_names: Sequence[str] | None = ...,
+    *,
+    typed: bool = ...,
+) -> pd.DataFrame: ...
+
+
+@overload
+def search_runs(
+    experiment_ids: Sequence[str] | None = ...,
+    filter_string: str = ...,
+    run_view_type: int = ...,
+    max_results: int = ...,
+    order_by: Sequence[str] | None = ...,
+    *,
+    output_format: Literal["list"],
+    search_all_experiments: bool = ...,
+    experiment_names: Sequence[str] | None = ...,
+    typed: bool = ...,
+) -> RunList: ...
+
+
+def search_runs(
+    experiment_ids: Sequence[str] | None = None,
+    filter_string: str = "",
+    run_view_type: int = ViewType.ACTIVE_ONLY,
+    max_results: int = 100_000,
+    order_by: Sequence[str] | None = None,
+    output_format: Literal["pandas", "list"] = "pandas",
+    search_all_experiments: bool = False,
+    experiment_names: Sequence[str] | None = None,
+    *,
+    typed: bool = False,
+) -> pd.DataFrame | RunList:
+    """Runs that fit a filter, newest first unless ``order_by`` says otherwise; of the current experiment by default.
+
+    Args:
+        filter_string: MLflow's filter, and more: ``or``, ``not``, parentheses, ``BETWEEN``, numbers for params,
+            ``metrics.loss.min``, ``duration``, ``env.torch >= '2.1'``; see `gittrack.schema.query`.
+        order_by: such as ``["metrics.acc DESC", "start_time"]``; NaN and what is missing come last either way.
+        output_format: ``pandas`` gives a DataFrame: ``run_id, experiment_id, status, artifact_uri, start_time,
+            end_time``, then ``metrics.*`` (last values, NaN where missing), ``params.*`` and ``tags.*`` (text, None
+            where missing). ``list`` gives `Run` entities.
+        typed: params in the DataFrame have the types that they were logged with.
+
+    Raises:
+        InvalidQueryError: the filter or the order cannot be read; it shows where.
+        InvalidValueError: experiments are given by ids and by names, or the output format is another.
+    """
+    if output_format not in ("pandas", "list"):
+        raise InvalidValueError(f"output_format is {output_format!r}", "it is 'pandas' or 'list'")
+    store = settings.open_store()
+    question = RunQuestion(
+        filter=filter_string or "",
+        order_by=tuple(order_by or ()),
+        experiment_ids=_choose(store, experiment_ids, experiment_names, search_all_experiments),
+        lifecycle=lifecycle_of(run_view_type),
+        limit=_check_count(max_results),
+    )
+    if output_format == "list":
+        runs, _ = find_runs(store.repository, question)
+        return RunList(Run(stored.record) for stored in runs)
+    columns, _ = search_columns(store.repository, question)
+    return to_frame(columns, typed=typed)
+
+
+def search_page(
+    repository: Repository, question: RunQuestion, max_results: int, page_token: str | None
+) -> RunList:
+    """One page of the runs that a question asks for; its token asks for the next one.
+
+    Raises:
+        InvalidValueError: more than 50,000 are asked for at once, or the token is none.
+    """
+    if _check_count(max_results) > PAGE_MAX:
+        raise InvalidValueError(f"max_results is {max_results}", f"a page holds {PAGE_MAX} runs at most")
+    offset = _parse_token(page_token)
+    runs, _ = find_runs(repository, replace(question, limit=max_results + 1, offset=offset))
+    is_last = len(runs) <= max_results
+    token = None if is_last else _format_token(offset + max_results)
+    return RunList((Run(stored.record) for stored in runs[:max_results]), token)
+
+
+def lifecycle_of(run_view_type: int) -> Lifecycle | None:
+    """The lifecycle that a view shows, None for all.
+
+    Raises:
+        InvalidValueError: there is no such view.
+    """
+    if run_view_type not in _LIFECYCLES:
+        raise InvalidValueError(f"run_view_type is {run_view_type!r}", "it is one of ViewType's")
+    return _LIFECYCLES[run_view_type]
+
+
+def _choose(
+    store: Store, ids: Sequence[str] | None, names: Sequence[str] | None, is_all: bool
+) -> tuple[str, ...] | None:
+    """The ids of the experiments to search; None for all."""
+    if ids and names:
+        raise InvalidValueError("experiment_ids and experiment_names are both given", "give one of them")
+    if is_all and not ids and not names:
+        return None
+    if names:
+        return _find_ids(store, [names] if isinstance(names, str) else names)
+    if ids is not None:
+        return tuple(map(str, [ids] if isinstance(ids, str) else ids))
+    current = settings.find_current_experiment_id(store)
+    return () if current is None else (current,)
+
+
+def _find_ids(store: Store, names: Sequence[str]) -> tuple[str, ...]:
+    """The ids of the experiments with these names; one that there is none of is told, as by MLflow, and left out."""
+    known = {record.name: record.id for record in experiments.list_experiments(store.repository)}
+    for name in names:
+        if name not in known:
+            _log.warning("gittrack: no experiment is called %r", name)
+    return tuple(known[name] for name in names if name in known)
+
+
+def _check_count(max_results: int) -> int:
+    if not isinstance(max_results, int) or isinstance(max_results, bool) or max_results < 0:
+        raise InvalidValueError(f"max_results is {max_results!r}", "it is a whole number, 0 or more")
+    return max_results
+
+
+def _format_token(offset: int) -> str:
+    return base64.urlsafe_b64encode(f"offset:{offset}".encode()).decode()
+
+
+def _parse_token(token: str | None) -> int:
+    if not token:
+        return 0
+    try:
+        kind, _, offset = base64.urlsafe_b64decode(token.encode()).decode().partition(":")
+        if kind == "offset":
+            return _check_count(int(offset))
+    except (binascii.Error, ValueError):
+        pass
+    raise InvalidValueError(f"page_token is {token!r:.80}", "give the token of the page before")
