@@ -69,6 +69,7 @@ _WHERE = {
     **dict.fromkeys(("Client", "MlflowClient"), "gittrack.tracking.client"),
     "ActiveRun": "gittrack.tracking.active",
     "metrics": "gittrack.tracking.histories",
+    "plot": "gittrack.comparing.charts",
     "GittrackError": "gittrack.errors",
 }
 _MODULES = ("artifacts", "data", "entities", "errors", "tracking")
@@ -95,6 +96,7 @@ if TYPE_CHECKING:
     from gittrack import artifacts as artifacts
     from gittrack import data as data
     from gittrack import entities as entities
+    from gittrack.comparing.charts import plot as plot
     from gittrack.errors import GittrackError as GittrackError
     from gittrack.tracking.active import ActiveRun as ActiveRun
     from gittrack.tracking.by_id import *  # noqa: F403
