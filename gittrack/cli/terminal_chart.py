@@ -36,9 +36,9 @@ def draw(title: str, curves: list[Curve], along: Along, *, log: bool, log_x: boo
     lines += ["  nothing to draw"] if axes is None else _chart(shown, axes, along, width, height, is_plain)
     lines += _legend(curves, width)
     if strange:
-        lines.append(output.cut(f"  {strange} points are NaN or infinite: not drawn", width))
+        lines.append(output.cut(f"  {_points(strange)} NaN or infinite: not drawn", width))
     if without_log:
-        lines.append(output.cut(f"  {without_log} points are not above zero: not drawn on a log scale", width))
+        lines.append(output.cut(f"  {_points(without_log)} not above zero: not drawn on a log scale", width))
     return "\n".join(lines) + "\n"
 
 
@@ -141,12 +141,8 @@ def _span(seconds: float, axis: Axis) -> str:
 
 
 def _legend(curves: list[Curve], width: int) -> list[str]:
-    """A line a run: its mark, its name, its last value, the range; the id where names are alike."""
-    names = [output.format_cell(curve.name) for curve in curves]
-    names = [
-        f"{name} {curve.run_id[:8]}" if names.count(name) > 1 else name
-        for name, curve in zip(names, curves, strict=True)
-    ]
+    """A line a run: its mark, its name, its last value, the range."""
+    names = [output.format_cell(label) for label in making.labels(curves)]
     longest = min(max(map(output.width_of, names), default=0), max(8, width // 2))
     lines = []
     for number, (name, curve) in enumerate(zip(names, curves, strict=True)):
@@ -155,6 +151,10 @@ def _legend(curves: list[Curve], width: int) -> list[str]:
         shown = output.cut(text, width - 4)
         lines.append("  " + output.paint(f"{mark} {shown}".rstrip(), _COLOURS[number % len(_COLOURS)][1]))
     return lines
+
+
+def _points(count: int) -> str:
+    return "1 point is" if count == 1 else f"{count} points are"
 
 
 def _told(curve: Curve) -> str:

@@ -12,6 +12,7 @@ from gittrack.comparing.curves import (
     Along,
     Curve,
     find_axes,
+    labels,
     read_curves,
     shared_keys,
     thin_out,
@@ -84,9 +85,9 @@ def draw_figure(curves: Sequence[Curve], along: Along, *, log: bool = False, log
         if log_x and along != "time":
             axes.set_xscale("log", nonpositive="mask")
         legend = axes.legend(axes.lines, [str(at) for at in range(len(axes.lines))], fontsize="small")
-        for text, curve in zip(legend.get_texts(), lines, strict=True):  # set apart: Matplotlib reads "_" and "$"
-            text.set_parse_math(False)
-            text.set_text(one_line(curve.name, 60))
+        for text, label in zip(legend.get_texts(), labels(lines), strict=True):
+            text.set_parse_math(False)  # set apart: Matplotlib reads "_" and "$"
+            text.set_text(one_line(label, 60))
     return figure
 
 
@@ -141,11 +142,11 @@ def _to_html(curves: Sequence[Curve], along: Along, *, log: bool, log_x: bool) -
     figure = make_subplots(rows=max(1, len(panels)), cols=1, subplot_titles=[html.escape(key) for key in panels])
     named: set[str] = set()
     for row, lines in enumerate(panels.values(), 1):
-        for curve in _thin(lines, log_x=log_x):
+        for curve, label in zip(_thin(lines, log_x=log_x), labels(lines), strict=True):
             line = go.Scatter(
                 x=_moments(curve) if along == "time" else curve.x.tolist(),
                 y=curve.y.tolist(),
-                name=html.escape(one_line(curve.name, 60)),  # plotly reads tags in names
+                name=html.escape(one_line(label, 60)),  # plotly reads tags in names
                 mode="markers" if len(curve.x) == 1 else "lines",
                 line_color=qualitative.Plotly[colours[curve.run_id] % 10],
                 legendgroup=curve.run_id,

@@ -7,7 +7,7 @@ and figures, the command line to the terminal.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Literal
@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from gittrack.errors import InvalidValueError
 from gittrack.store.store import Store, StoredRun
 from gittrack.tracking.histories import Columns, choose_keys, read_columns
+from gittrack.tracking.run_lists import shared_metrics
 
 if TYPE_CHECKING:
     import numpy as np
@@ -105,12 +106,7 @@ def make_curve(stored: StoredRun, key: str, columns: Columns, along: Along) -> C
 
 def shared_keys(runs: Iterable[StoredRun]) -> list[str]:
     """The few metrics that most runs have, the system's own aside: what to draw where nobody says."""
-    counts: dict[str, int] = {}
-    for stored in runs:
-        for key in stored.record.metrics:
-            if not key.startswith("system/"):
-                counts[key] = counts.get(key, 0) + 1
-    return sorted(counts, key=lambda key: -counts[key])[:_SHARED_KEYS]
+    return shared_metrics([stored.record for stored in runs])[:_SHARED_KEYS]
 
 
 def smooth(x: np.ndarray[Any, Any], y: np.ndarray[Any, Any], weight: float) -> np.ndarray[Any, Any]:
@@ -194,6 +190,12 @@ def count_strange(curves: Iterable[Curve]) -> int:
     import numpy as np
 
     return sum(int(np.count_nonzero(~np.isfinite(curve.y))) for curve in curves)
+
+
+def labels(curves: Sequence[Curve]) -> list[str]:
+    """What each run is called in a legend: its name, and the beginning of its id where names are alike."""
+    names = [curve.name for curve in curves]
+    return [f"{curve.name} {curve.run_id[:8]}" if names.count(curve.name) > 1 else curve.name for curve in curves]
 
 
 def format_number(value: float, digits: int = 6) -> str:

@@ -16,6 +16,7 @@ from gittrack.comparing.curves import (
     count_strange,
     find_axes,
     format_number,
+    labels,
     smooth,
     thin_out,
     to_log,
@@ -96,6 +97,12 @@ def test_a_log_scale_leaves_out_what_is_not_above_zero_and_counts_it() -> None:
     assert along_x.x == pytest.approx([0.0, 1.0, 2.0, 3.0, math.log10(1001)])
     assert left_out == 1
     assert count_strange([whole, whole]) == 4
+
+
+def test_runs_of_one_name_are_told_apart_by_their_ids() -> None:
+    other = Curve("b" * 32, "other", "loss", np.zeros(1), np.zeros(1))
+    again = Curve("c" * 32, "run", "loss", np.zeros(1), np.zeros(1))
+    assert labels([curve([1.0]), other, again]) == ["run aaaaaaaa", "other", "run cccccccc"]
 
 
 def test_nothing_finite_has_no_axes_and_one_value_gets_room() -> None:
