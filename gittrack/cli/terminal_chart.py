@@ -6,6 +6,7 @@ Each run has a mark of its own along its curve and in the legend, so that runs a
 from __future__ import annotations
 
 import os
+import re
 import sys
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 _COLOURS = (("blue", "34"), ("red", "31"), ("green", "32"), ("magenta", "35"), ("cyan", "36"), ("yellow", "33"))
 _MARKS = "ox+*#@%&=$ABCDEFGHIJKLMNPQRSTUVWYZ"
 _MARKS_A_CURVE = 4
+_RESET = "\x1b[0m"
+_SAME_COLOUR = re.compile(r"(\x1b\[\d+m).\x1b\[0m(?:\1.\x1b\[0m)*")  # plotille colours letter by letter
 _BRAILLE = 0x2800
 _UPPER_DOTS, _LOWER_DOTS = 0x1B, 0xE4  # of a braille letter's four rows of dots, ISO/TR 11548-1
 
@@ -69,7 +72,7 @@ def _plot(curves: list[Curve], x_axis: Axis, y_axis: Axis, width: int, height: i
     canvas = Canvas(width, height, 0, 0, columns, lines)
     is_coloured = output.wants_colour()
     for number, curve in enumerate(curves):
-        thin = making.thin_out(curve, x_axis, columns)
+        thin = making.thin_out(curve, x_axis.place(curve.x), columns)
         colour = _COLOURS[number % len(_COLOURS)][0] if is_coloured else None
         is_drawn = np.isfinite(thin.y)
         x = np.rint(x_axis.place(thin.x) * (columns - 1))
@@ -82,7 +85,13 @@ def _plot(curves: list[Curve], x_axis: Axis, y_axis: Axis, width: int, height: i
         if len(curves) > 1:
             _draw_marks(canvas, [dot for dot in dots if dot], number, len(curves), colour)
     text: str = canvas.plot(linesep="\n")
+    text = _SAME_COLOUR.sub(_join_coloured, text)
     return text.translate(_ASCII if is_plain else {_BRAILLE: " "}).split("\n")
+
+
+def _join_coloured(found: re.Match[str]) -> str:
+    """Letters of one colour as one coloured text: a fifth of the bytes, which matters to a slow line."""
+    return found[1] + found[0].replace(found[1], "").replace(_RESET, "") + _RESET
 
 
 def _draw_line(canvas: Any, dots: list[tuple[float, float] | None], colour: str | None) -> None:

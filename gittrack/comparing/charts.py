@@ -6,6 +6,7 @@ import html
 import os
 import warnings
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from gittrack.comparing.curves import (
@@ -72,7 +73,7 @@ def draw_figure(curves: Sequence[Curve], along: Along, *, log: bool = False, log
     figure = Figure(figsize=(8, 1 + 3.2 * max(1, len(panels))), layout="constrained")
     for number, (key, lines) in enumerate(panels.items(), 1):
         axes = figure.add_subplot(len(panels), 1, number)
-        for curve in _thin(lines, log_x=log_x):
+        for curve in _thin(lines, log_x=log_x and along != "time"):
             axes.plot(
                 _moments(curve) if along == "time" else curve.x,
                 curve.y,
@@ -142,7 +143,7 @@ def _to_html(curves: Sequence[Curve], along: Along, *, log: bool, log_x: bool) -
     figure = make_subplots(rows=max(1, len(panels)), cols=1, subplot_titles=[html.escape(key) for key in panels])
     named: set[str] = set()
     for row, lines in enumerate(panels.values(), 1):
-        for curve, label in zip(_thin(lines, log_x=log_x), labels(lines), strict=True):
+        for curve, label in zip(_thin(lines, log_x=log_x and along != "time"), labels(lines), strict=True):
             line = go.Scatter(
                 x=_moments(curve) if along == "time" else curve.x.tolist(),
                 y=curve.y.tolist(),
@@ -161,8 +162,19 @@ def _to_html(curves: Sequence[Curve], along: Along, *, log: bool, log_x: bool) -
 
 
 def _thin(curves: Sequence[Curve], *, log_x: bool) -> list[Curve]:
-    axes = find_axes(curves)
-    return list(curves) if axes is None or log_x else [thin_out(curve, axes[0], _BUCKETS) for curve in curves]
+    """The curves with no more points than an image shows; of a logarithmic x without those that have no place."""
+    import numpy as np
+
+    if log_x:
+        above = [curve.x > 0 for curve in curves]
+        curves = [
+            replace(curve, x=curve.x[keep], y=curve.y[keep]) for curve, keep in zip(curves, above, strict=True)
+        ]
+    along = [np.log10(curve.x) if log_x else curve.x for curve in curves]
+    axes = find_axes([replace(curve, x=x) for curve, x in zip(curves, along, strict=True)])
+    if axes is None:
+        return list(curves)
+    return [thin_out(curve, axes[0].place(x), _BUCKETS) for curve, x in zip(curves, along, strict=True)]
 
 
 def _colours(curves: Sequence[Curve]) -> dict[str, int]:

@@ -24,6 +24,7 @@ Along = Literal["step", "time", "relative"]
 ALONG: tuple[Along, ...] = ("step", "time", "relative")
 SMOOTH_MAX = 0.99
 _SHARED_KEYS = 3
+_YEAR_2_S, _YEAR_9998_S = -62_104_060_800, 253_339_228_800  # a day of any zone fits in around them
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,14 +94,22 @@ def read_curves(
 
 
 def make_curve(stored: StoredRun, key: str, columns: Columns, along: Along) -> Curve:
-    """The curve of a metric's points; what was logged at one x stays in its order."""
+    """The curve of a metric's points; what was logged at one x stays in its order.
+
+    Raises:
+        InvalidValueError: along ``time``, where a point's time is none that a calendar shows.
+    """
     import numpy as np
 
     if along == "step":
         x = columns.steps.astype("f8")
     else:
-        x = (columns.timestamps - (stored.record.started_at if along == "relative" else 0)) / 1000
+        x = (columns.timestamps.astype("f8") - (stored.record.started_at if along == "relative" else 0)) / 1000
     order = np.argsort(x, kind="stable")
+    if along == "time" and len(x) and not _YEAR_2_S <= x[order[0]] <= x[order[-1]] <= _YEAR_9998_S:
+        raise InvalidValueError(
+            f"run {stored.record.id[:8]} has {key} at times that no calendar shows", "plot it along its steps"
+        )
     return Curve(stored.record.id, stored.record.name, key, x[order], columns.values[order])
 
 
@@ -150,17 +159,20 @@ def to_log(curve: Curve, *, x: bool, y: bool) -> tuple[Curve, int]:
     return replace(curve, x=np.log10(xs) if x else xs, y=np.log10(ys) if y else ys), left_out
 
 
-def thin_out(curve: Curve, axis: Axis, buckets: int) -> Curve:
-    """The curve with at most 4 points a bucket of x: the first, the least, the greatest and the last.
+def thin_out(curve: Curve, places: np.ndarray[Any, Any], buckets: int) -> Curve:
+    """The curve with at most 4 points a bucket: the first, the least, the greatest and the last.
 
     Drawn in as many columns it is the same picture, peaks and all: M4, Jugel et al., VLDB 2014. A bucket without a
     finite value keeps one that is none: a gap.
+
+    Args:
+        places: where each point lies along x, from 0 to 1; see `Axis.place`.
     """
     import numpy as np
 
     if len(curve.x) <= 4 * buckets:
         return curve
-    edges = np.searchsorted(axis.place(curve.x), np.arange(buckets + 1) / buckets)
+    edges = np.searchsorted(places, np.arange(buckets + 1) / buckets)
     edges[0], edges[-1] = 0, len(curve.x)
     kept = [at for begin, end in pairwise(edges) for at in _extremes(curve.y, begin, end)]
     return replace(curve, x=curve.x[kept], y=curve.y[kept])

@@ -202,6 +202,24 @@ def test_mistakes_are_one_line_with_a_hint(three: Shell) -> None:
         assert "pip install 'gittrack[figures]'" in said
 
 
+def test_a_run_in_flight_is_drawn_as_far_as_it_has_come(shell: Shell) -> None:
+    shell.gittrack("start", "--name", "flying")
+    for loss in ("3", "2"):
+        shell.gittrack("log", "metric", f"loss={loss}")
+    assert [line.split("\t")[3:] for line in shell.gittrack("plot").splitlines()] == [
+        ["step", "value"],
+        ["0", "3.0"],
+        ["1", "2.0"],
+    ]
+    shell.gittrack("finish")
+
+
+def test_neighbours_of_one_colour_are_coloured_at_once(shell: Shell) -> None:
+    log(shell, "[1.0] * 100")
+    line = shell.on_terminal("plot", "--height", "3").splitlines()[2]
+    assert re.fullmatch(r" *│\x1b\[34m[^\x1b]{70,}\x1b\[0m", line)
+
+
 def test_no_run_yet_is_one_line(shell: Shell) -> None:
     assert "no run has a metric yet" in shell.error("plot")
 

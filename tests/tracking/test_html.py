@@ -1,4 +1,4 @@
-"""What a notebook shows of runs, lists of them and experiments: sound HTML without a script, whatever the names."""
+"""What a notebook shows of runs, of lists of them and of experiments: sound HTML, whatever they are called."""
 
 from __future__ import annotations
 
