@@ -14,10 +14,12 @@ from gittrack.cli.reading import open_reading
 
 if TYPE_CHECKING:
     from gittrack.comparing.curves import Along, Curve
-    from gittrack.store.store import Store, StoredRun
+    from gittrack.store.runs import StoredRun
+    from gittrack.store.store import Store
 
 _RUNS_SHOWN = 5
 _KEYS_LISTED = 20
+_WIDTH_MIN = 20
 _LOWER_IS_BETTER = re.compile(r"(?i)loss|err|mse|mae|rmse|perplexity|\bppl|nll|time|latency")
 _COLUMNS = {"step": "step", "time": "time", "relative": "relative_s"}
 
@@ -54,7 +56,7 @@ def plot_runs(
     along: Annotated[str, typer.Option("--x", help="What lies along x: step, time or relative.")] = "step",
     width: Annotated[
         int | None,
-        typer.Option("--width", help="Columns of a chart; the terminal's without it.", min=20, max=1000),
+        typer.Option("--width", help="Columns of a chart; the terminal's without it.", min=_WIDTH_MIN, max=1000),
     ] = None,
     height: Annotated[int, typer.Option("--height", help="Lines of a chart.", min=3, max=500)] = 14,
     out: Annotated[
@@ -125,18 +127,20 @@ def _order_best(runs: list[StoredRun], best: str) -> list[StoredRun]:
 
 
 def _check_keys(runs: list[StoredRun], keys: list[str]) -> None:
-    """Say so where a metric is of none of the runs, and what is most like it."""
+    """Say so where a metric is of none of the runs, and what is most like it; or where there is none at all."""
     from difflib import get_close_matches
 
     from gittrack.errors import NotFoundError
     from gittrack.tracking.histories import choose_keys
 
     known = list(dict.fromkeys(key for stored in runs for key in stored.record.metrics))
+    if not known:
+        raise NotFoundError("the runs have no metrics", "see what they have: gittrack show RUN")
     for key in keys:
         if not choose_keys(known, key):
             near = get_close_matches(key, known, n=1)
             hint = f"did you mean {near[0]!r}? " if near else ""
-            has = ", ".join(known[:_KEYS_LISTED]) or "none"
+            has = ", ".join(known[:_KEYS_LISTED])
             has += f" and {len(known) - _KEYS_LISTED} more" if len(known) > _KEYS_LISTED else ""
             who = (
                 f"run {runs[0].record.id[:8]} has no" if len(runs) == 1 else f"none of the {len(runs)} runs has a"
@@ -178,12 +182,15 @@ def _plain(values: list[float], along: str) -> list[Any]:
 
 
 def _show(curves: list[Curve], along: Along, *, log: bool, log_x: bool, width: int | None, height: int) -> None:
-    from gittrack.cli.terminal_chart import draw
-    from gittrack.comparing.charts import by_key
+    from gittrack.cli.terminal_chart import Look, draw
+    from gittrack.comparing.charts import by_key, number_runs
 
-    columns = width or shutil.get_terminal_size().columns
-    charts = [
-        draw(key, lines, along, log=log, log_x=log_x, width=columns, height=height)
-        for key, lines in by_key(curves).items()
-    ]
-    output.show("\n".join(charts))
+    look = Look(
+        along=along,
+        log=log,
+        log_x=log_x,
+        width=width or max(_WIDTH_MIN, shutil.get_terminal_size().columns),
+        height=height,
+        numbers=number_runs(curves),
+    )
+    output.show("\n".join(draw(key, lines, look) for key, lines in by_key(curves).items()))

@@ -8,6 +8,8 @@ from __future__ import annotations
 import os
 import re
 import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -26,8 +28,32 @@ _BRAILLE = 0x2800
 _UPPER_DOTS, _LOWER_DOTS = 0x1B, 0xE4  # of a braille letter's four rows of dots, ISO/TR 11548-1
 
 
-def draw(title: str, curves: list[Curve], along: Along, *, log: bool, log_x: bool, width: int, height: int) -> str:
-    """A titled chart of one metric, its legend and what could not be drawn; no line is wider than ``width``."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Look:
+    """How charts are drawn: what lies along x, the scales, the size in columns and lines, each run's number.
+
+    A run's number gives its colour and its mark, the same ones in every chart.
+    """
+
+    along: Along
+    log: bool
+    log_x: bool
+    width: int
+    height: int
+    numbers: Mapping[str, int]
+
+    def mark(self, curve: Curve) -> str:
+        """What stands for the run; a dash for one alone, whose curve bears no marks."""
+        return _MARKS[self.numbers[curve.run_id] % len(_MARKS)] if len(self.numbers) > 1 else "-"
+
+    def colour(self, curve: Curve) -> tuple[str, str]:
+        """The run's colour: plotille's name for it, and its ANSI code."""
+        return _COLOURS[self.numbers[curve.run_id] % len(_COLOURS)]
+
+
+def draw(title: str, curves: list[Curve], look: Look) -> str:
+    """A titled chart of one metric, its legend and what could not be drawn; no line is wider than it may be."""
+    log, log_x, width = look.log, look.log_x, look.width
     is_plain = _wants_ascii()
     strange = making.count_strange(curves)
     shown, without_log = list(curves), 0
@@ -36,8 +62,8 @@ def draw(title: str, curves: list[Curve], along: Along, *, log: bool, log_x: boo
         shown, without_log = [curve for curve, _ in told], sum(count for _, count in told)
     axes = making.find_axes(shown, log_x=log_x, log_y=log)
     lines = [output.paint(output.cut(output.format_cell(title), width), "1")]
-    lines += ["  nothing to draw"] if axes is None else _chart(shown, axes, along, width, height, is_plain)
-    lines += _legend(curves, width)
+    lines += ["  nothing to draw"] if axes is None else _chart(shown, axes, look, is_plain)
+    lines += _legend(curves, look)
     if strange:
         lines.append(output.cut(f"  {_points(strange)} NaN or infinite: not drawn", width))
     if without_log:
@@ -45,35 +71,33 @@ def draw(title: str, curves: list[Curve], along: Along, *, log: bool, log_x: boo
     return "\n".join(lines) + "\n"
 
 
-def _chart(
-    curves: list[Curve], axes: tuple[Axis, Axis], along: Along, width: int, height: int, is_plain: bool
-) -> list[str]:
-    x_axis, y_axis = axes
+def _chart(curves: list[Curve], axes: tuple[Axis, Axis], look: Look, is_plain: bool) -> list[str]:
+    (x_axis, y_axis), width, height = axes, look.width, look.height
     labels = _y_labels(y_axis, height)
     side = min(max(len(text) for text in labels.values()), width // 3)
     room = width - side - 2
-    bar, tick, corner, line = "|+++" if is_plain else "│┤└─"
-    corner, line = ("+", "-") if is_plain else (corner, line)
+    bar, tick, corner, line = "|++-" if is_plain else "│┤└─"
     rows = []
-    for number, row in enumerate(_plot(curves, x_axis, y_axis, room, height, is_plain)):
+    for number, row in enumerate(_plot(curves, axes, look, room, is_plain)):
         label = labels.get(height - 1 - number)
         rows.append(f"{(label or '')[:side]:>{side}} {bar if label is None else tick}{row}".rstrip())
     rows.append(f"{'':>{side}} {corner}{line * room}")
-    rows.append(f"{'':>{side}}  {_x_labels(x_axis, along, room)}".rstrip())
+    rows.append(f"{'':>{side}}  {_x_labels(x_axis, look.along, room)}".rstrip())
     return rows
 
 
-def _plot(curves: list[Curve], x_axis: Axis, y_axis: Axis, width: int, height: int, is_plain: bool) -> list[str]:
+def _plot(curves: list[Curve], axes: tuple[Axis, Axis], look: Look, width: int, is_plain: bool) -> list[str]:
     """The rows of the canvas itself; a letter holds 2 by 4 dots, whose coordinates count from the lower left."""
     import numpy as np
     from plotille import Canvas
 
-    columns, lines = 2 * width, 4 * height
-    canvas = Canvas(width, height, 0, 0, columns, lines)
+    x_axis, y_axis = axes
+    columns, lines = 2 * width, 4 * look.height
+    canvas = Canvas(width, look.height, 0, 0, columns, lines)
     is_coloured = output.wants_colour()
-    for number, curve in enumerate(curves):
+    for curve in curves:
         thin = making.thin_out(curve, x_axis.place(curve.x), columns)
-        colour = _COLOURS[number % len(_COLOURS)][0] if is_coloured else None
+        colour = look.colour(curve)[0] if is_coloured else None
         is_drawn = np.isfinite(thin.y)
         x = np.rint(x_axis.place(thin.x) * (columns - 1))
         y = np.rint(np.where(is_drawn, y_axis.place(np.where(is_drawn, thin.y, y_axis.low)), 0) * (lines - 1))
@@ -82,8 +106,9 @@ def _plot(curves: list[Curve], x_axis: Axis, y_axis: Axis, width: int, height: i
             for dot, drawn in zip(zip(x.tolist(), y.tolist(), strict=True), is_drawn, strict=True)
         ]
         _draw_line(canvas, dots, colour)
-        if len(curves) > 1:
-            _draw_marks(canvas, [dot for dot in dots if dot], number, len(curves), colour)
+        if len(look.numbers) > 1:
+            share = (look.numbers[curve.run_id] + 0.5) / len(look.numbers)
+            _draw_marks(canvas, [dot for dot in dots if dot], share, look.mark(curve), colour)
     text: str = canvas.plot(linesep="\n")
     text = _SAME_COLOUR.sub(_join_coloured, text)
     return text.translate(_ASCII if is_plain else {_BRAILLE: " "}).split("\n")
@@ -102,13 +127,12 @@ def _draw_line(canvas: Any, dots: list[tuple[float, float] | None], colour: str 
         before = dot
 
 
-def _draw_marks(canvas: Any, dots: list[tuple[float, float]], number: int, count: int, colour: str | None) -> None:
-    """Its mark at a few places along a curve, where other curves have not theirs."""
-    places = {
-        round((at + (number + 0.5) / count) / _MARKS_A_CURVE * (len(dots) - 1)) for at in range(_MARKS_A_CURVE)
-    }
-    for place in sorted(places) if dots else []:
-        canvas.point(*dots[place], color=colour, marker=_MARKS[number % len(_MARKS)])
+def _draw_marks(canvas: Any, dots: list[tuple[float, float]], share: float, mark: str, colour: str | None) -> None:
+    """A mark at a few places along a curve, each so far into its part: other curves have theirs elsewhere."""
+    if dots:
+        places = {round((part + share) / _MARKS_A_CURVE * (len(dots) - 1)) for part in range(_MARKS_A_CURVE)}
+        for place in sorted(places):
+            canvas.point(*dots[place], color=colour, marker=mark)
 
 
 def _y_labels(axis: Axis, height: int) -> dict[int, str]:
@@ -149,16 +173,15 @@ def _span(seconds: float, axis: Axis) -> str:
     return output.format_duration(0, round(seconds * 1000)) if seconds > 0 else f"{making.format_number(seconds)}s"
 
 
-def _legend(curves: list[Curve], width: int) -> list[str]:
+def _legend(curves: list[Curve], look: Look) -> list[str]:
     """A line a run: its mark, its name, its last value, the range."""
     names = [output.format_cell(label) for label in making.labels(curves)]
-    longest = min(max(map(output.width_of, names), default=0), max(8, width // 2))
+    longest = min(max(map(output.width_of, names), default=0), max(8, look.width // 2))
     lines = []
-    for number, (name, curve) in enumerate(zip(names, curves, strict=True)):
-        mark = _MARKS[number % len(_MARKS)] if len(curves) > 1 else "-"
+    for name, curve in zip(names, curves, strict=True):
         text = output.pad(output.cut(name, longest), longest) + f"  {_told(curve)}"
-        shown = output.cut(text, width - 4)
-        lines.append("  " + output.paint(f"{mark} {shown}".rstrip(), _COLOURS[number % len(_COLOURS)][1]))
+        shown = f"{look.mark(curve)} {output.cut(text, look.width - 4)}".rstrip()
+        lines.append("  " + output.paint(shown, look.colour(curve)[1]))
     return lines
 
 

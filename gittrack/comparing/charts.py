@@ -69,7 +69,7 @@ def draw_figure(curves: Sequence[Curve], along: Along, *, log: bool = False, log
     except ImportError as error:
         raise _missing("matplotlib") from error
     panels = by_key(curves)
-    colours = _colours(curves)
+    colours = number_runs(curves)
     figure = Figure(figsize=(8, 1 + 3.2 * max(1, len(panels))), layout="constrained")
     for number, (key, lines) in enumerate(panels.items(), 1):
         axes = figure.add_subplot(len(panels), 1, number)
@@ -132,6 +132,11 @@ def by_key(curves: Iterable[Curve]) -> dict[str, list[Curve]]:
     return panels
 
 
+def number_runs(curves: Iterable[Curve]) -> dict[str, int]:
+    """Each run's number, from 0 on: its colour in every panel."""
+    return {run_id: at for at, run_id in enumerate(dict.fromkeys(curve.run_id for curve in curves))}
+
+
 def _to_html(curves: Sequence[Curve], along: Along, *, log: bool, log_x: bool) -> str:
     try:
         import plotly.graph_objects as go
@@ -139,7 +144,7 @@ def _to_html(curves: Sequence[Curve], along: Along, *, log: bool, log_x: bool) -
         from plotly.subplots import make_subplots
     except ImportError as error:
         raise _missing("plotly") from error
-    panels, colours = by_key(curves), _colours(curves)
+    panels, colours = by_key(curves), number_runs(curves)
     figure = make_subplots(rows=max(1, len(panels)), cols=1, subplot_titles=[html.escape(key) for key in panels])
     named: set[str] = set()
     for row, lines in enumerate(panels.values(), 1):
@@ -175,10 +180,6 @@ def _thin(curves: Sequence[Curve], *, log_x: bool) -> list[Curve]:
     if axes is None:
         return list(curves)
     return [thin_out(curve, axes[0].place(x), _BUCKETS) for curve, x in zip(curves, along, strict=True)]
-
-
-def _colours(curves: Sequence[Curve]) -> dict[str, int]:
-    return {run_id: at for at, run_id in enumerate(dict.fromkeys(curve.run_id for curve in curves))}
 
 
 def _moments(curve: Curve) -> Any:

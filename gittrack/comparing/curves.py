@@ -13,7 +13,8 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Literal
 
 from gittrack.errors import InvalidValueError
-from gittrack.store.store import Store, StoredRun
+from gittrack.store.runs import StoredRun
+from gittrack.store.store import Store
 from gittrack.tracking.histories import Columns, choose_keys, read_columns
 from gittrack.tracking.run_lists import shared_metrics
 

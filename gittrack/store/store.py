@@ -199,31 +199,6 @@ class Store:
 
     # -- inside ------------------------------------------------------------------------------------------
 
-    def _load(self, winners: list[Revision]) -> tuple[list[StoredRun], list[str]]:
-        found, problems = [], []
-        for loaded in load_records(self.repository, winners):
-            if loaded.record is None:
-                problems.append(loaded.problem)
-            else:
-                found.append(StoredRun(loaded.record, loaded.revision.commit))
-        return found, problems
-
-    def _load_live(self, live: LiveRun, revisions: list[Revision]) -> StoredRun | None:
-        """A run in flight as it stands; None where it has been committed while it was read."""
-        record, base = None, revisions[-1] if revisions else None
-        if base is not None:
-            loaded, problems = self._load([base])
-            if not loaded:
-                raise DamagedError(f"run {live.run_id}", problems[0])
-            record = loaded[0].record
-        fold = _read_live(live, lambda: fold_live(live, record, _merge_taken(revisions)))
-        if fold is None:
-            return None
-        shown = fold.freeze()
-        if shown.status == "RUNNING" and not live.is_alive():
-            shown = replace(shown, status="KILLED", ended_at=fold.latest_at or shown.started_at)
-        return StoredRun(shown, base.commit if base else None, live)
-
     def _logged_since(self, stored: StoredRun) -> Iterator[Item] | None:
         """What a run in flight has logged beyond its commit; None where it has been committed meanwhile."""
         live = stored.live

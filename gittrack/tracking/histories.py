@@ -17,7 +17,8 @@ from gittrack.errors import DamagedError, InvalidValueError
 from gittrack.schema.events import PointBlock
 from gittrack.schema.names import is_run_id
 from gittrack.schema.records import RunRecord
-from gittrack.store.store import Store, StoredRun
+from gittrack.store.runs import StoredRun
+from gittrack.store.store import Store
 from gittrack.tracking import settings
 
 if TYPE_CHECKING:

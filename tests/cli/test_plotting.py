@@ -220,8 +220,29 @@ def test_neighbours_of_one_colour_are_coloured_at_once(shell: Shell) -> None:
     assert re.fullmatch(r" *│\x1b\[34m[^\x1b]{70,}\x1b\[0m", line)
 
 
-def test_no_run_yet_is_one_line(shell: Shell) -> None:
+def test_no_run_yet_and_no_metric_are_one_line(shell: Shell) -> None:
     assert "no run has a metric yet" in shell.error("plot")
+    shell.gittrack("start")
+    shell.gittrack("finish")
+    assert "no run has a metric yet" in shell.error("plot")
+    assert "the runs have no metrics" in shell.error("plot", "@last")
+
+
+def test_a_run_has_one_mark_in_every_chart(shell: Shell) -> None:
+    run_child(
+        """
+        import gittrack
+        for name, keys in (("both", "ab"), ("less", "b")):
+            with gittrack.start_run(run_name=name):
+                for key in keys:
+                    gittrack.log({key: 1.0})
+        """,
+        shell.folder,
+        HOME=str(shell.home),
+    )
+    shell.extra = {"NO_COLOR": "1"}
+    lines = shell.on_terminal("plot", "both", "less").splitlines()
+    assert [line.split()[:2] for line in lines if "last" in line] == [["o", "both"], ["x", "less"], ["o", "both"]]
 
 
 def test_a_spike_in_a_million_points_is_seen(shell: Shell) -> None:
