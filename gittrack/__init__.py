@@ -68,6 +68,8 @@ _WHERE = {
     **dict.fromkeys(("get_tracking_uri", "is_tracking_uri_set", "set_tracking_uri"), "gittrack.tracking.settings"),
     **dict.fromkeys(("Client", "MlflowClient"), "gittrack.tracking.client"),
     "ActiveRun": "gittrack.tracking.active",
+    "metrics": "gittrack.tracking.histories",
+    "plot": "gittrack.comparing.charts",
     "GittrackError": "gittrack.errors",
 }
 _MODULES = ("artifacts", "data", "entities", "errors", "tracking")
@@ -94,12 +96,14 @@ if TYPE_CHECKING:
     from gittrack import artifacts as artifacts
     from gittrack import data as data
     from gittrack import entities as entities
+    from gittrack.comparing.charts import plot as plot
     from gittrack.errors import GittrackError as GittrackError
     from gittrack.tracking.active import ActiveRun as ActiveRun
     from gittrack.tracking.by_id import *  # noqa: F403
     from gittrack.tracking.client import Client as Client
     from gittrack.tracking.client import MlflowClient as MlflowClient
     from gittrack.tracking.current import *  # noqa: F403
+    from gittrack.tracking.histories import metrics as metrics
     from gittrack.tracking.settings import get_tracking_uri as get_tracking_uri
     from gittrack.tracking.settings import is_tracking_uri_set as is_tracking_uri_set
     from gittrack.tracking.settings import set_tracking_uri as set_tracking_uri

@@ -17,6 +17,7 @@ from gittrack.tracking.entities import (
     RunTag,
     ViewType,
 )
+from gittrack.tracking.run_lists import RunList
 
 __all__ = [
     "DatasetInput",
@@ -31,6 +32,7 @@ __all__ = [
     "RunData",
     "RunInfo",
     "RunInputs",
+    "RunList",
     "RunStatus",
     "RunTag",
     "ViewType",

@@ -24,6 +24,7 @@ FLOORS = {
     "tracking": 3,
     "registry": 3,
     "models": 4,
+    "comparing": 4,
     "projects": 5,
     "integrations": 6,
     "web": 7,

@@ -98,9 +98,9 @@ def print_fields(title: str, fields: Sequence[tuple[str, Any]]) -> str:
     shown = [(one_line(name), format_cell(value)) for name, value in fields if value not in (None, "")]
     if not shown:
         return ""
-    width = max(_width(name) for name, _ in shown)
+    width = max(width_of(name) for name, _ in shown)
     lines = [paint(title, "1")] if title else []
-    lines += [f"  {_pad(name, width)}  {value}" for name, value in shown]
+    lines += [f"  {pad(name, width)}  {value}" for name, value in shown]
     return "\n".join(lines) + "\n"
 
 
@@ -177,6 +177,29 @@ def format_size(size_bytes: int) -> str:
     return f"{size:.1f} TB"
 
 
+def cut(text: str, width: int) -> str:
+    """Text of at most so many columns; what is left out stands as an ellipsis."""
+    if width_of(text) <= width:
+        return text
+    kept, used = "", 0
+    for char in text:
+        used += _char_width(char)
+        if used > width - 1:
+            break
+        kept += char
+    return kept + "…"
+
+
+def pad(text: str, width: int) -> str:
+    """Text filled up with blanks to so many columns."""
+    return text + " " * (width - width_of(text))
+
+
+def width_of(text: str) -> int:
+    """How many columns a text takes on a terminal."""
+    return len(text) if text.isascii() else sum(map(_char_width, text))
+
+
 def progress(done: int, total: int, what: str) -> None:
     """Show on a terminal's stderr how far long work has come."""
     if not sys.stderr.isatty() or os.environ.get("TERM") == "dumb":
@@ -197,13 +220,13 @@ def _json_ready(value: Any) -> Any:
 
 
 def _layout(columns: Sequence[str], cells: Sequence[Sequence[str]]) -> str:
-    widths = [max(_width(column), *(_width(row[at]) for row in cells)) for at, column in enumerate(columns)]
+    widths = [max(width_of(column), *(width_of(row[at]) for row in cells)) for at, column in enumerate(columns)]
     shown = _fit(widths, shutil.get_terminal_size().columns)
-    lines = [paint(_GAP.join(_pad(columns[at].upper(), shown[at]) for at in range(len(shown))).rstrip(), "1")]
+    lines = [paint(_GAP.join(pad(columns[at].upper(), shown[at]) for at in range(len(shown))).rstrip(), "1")]
     for row in cells:
         parts = []
         for at in range(len(shown)):
-            cell = _pad(_cut(row[at], shown[at]), shown[at])
+            cell = pad(cut(row[at], shown[at]), shown[at])
             parts.append(paint(cell, _STYLES.get(row[at], "")))
         lines.append(_GAP.join(parts).rstrip())
     hidden = len(columns) - len(shown)
@@ -222,26 +245,6 @@ def _fit(widths: list[int], room: int) -> list[int]:
         else:
             shown.pop()
     return shown
-
-
-def _cut(text: str, width: int) -> str:
-    if _width(text) <= width:
-        return text
-    kept, used = "", 0
-    for char in text:
-        used += _char_width(char)
-        if used > width - 1:
-            break
-        kept += char
-    return kept + "…"
-
-
-def _pad(text: str, width: int) -> str:
-    return text + " " * (width - _width(text))
-
-
-def _width(text: str) -> int:
-    return len(text) if text.isascii() else sum(map(_char_width, text))
 
 
 def _char_width(char: str) -> int:

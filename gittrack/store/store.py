@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from io import BufferedReader
@@ -102,10 +102,7 @@ class Store:
 
     def read_history(self, stored: StoredRun, key: str) -> Iterator[Point]:
         """All points of a metric in the order they were logged, those of a run in flight included."""
-        items: Iterator[Item] | None = iter(())
-        if (live := stored.live) is not None:
-            taken = self._taken(stored)
-            items = read_live(live, lambda: _begin_reading(live, taken))
+        items = self._logged_since(stored)
         if items is None:
             yield from self.read_history(self.get_run(stored.record.id), key)
             return
@@ -116,6 +113,26 @@ class Store:
             if isinstance(item, PointBlock) and item.key == key:
                 for step, time_s, value in zip(item.steps, item.times_s, item.values, strict=True):
                     yield Point(step, round(time_s * 1000), value)
+
+    def read_histories(
+        self, stored: StoredRun, keys: Collection[str]
+    ) -> Iterator[tuple[str, Iterator[bytes] | PointBlock]]:
+        """What `read_history` gives of several metrics, in bulk: the run is opened once, nothing is parsed.
+
+        First each metric's committed CSV as an iterator of chunks, to be used before the next item is asked for;
+        then, of a run in flight, the blocks of points logged since, each metric's in the order they were logged.
+        """
+        items = self._logged_since(stored)
+        if items is None:
+            yield from self.read_histories(self.get_run(stored.record.id), keys)
+            return
+        if stored.commit is not None:
+            with self._open_tree(stored) as tree:
+                for key in keys:
+                    yield key, tree.read_history_bytes(key)
+        for item in items:
+            if isinstance(item, PointBlock) and item.key in keys:
+                yield item.key, item
 
     # -- writing -----------------------------------------------------------------------------------------
 
@@ -181,6 +198,14 @@ class Store:
         return recovered
 
     # -- inside ------------------------------------------------------------------------------------------
+
+    def _logged_since(self, stored: StoredRun) -> Iterator[Item] | None:
+        """What a run in flight has logged beyond its commit; None where it has been committed meanwhile."""
+        live = stored.live
+        if live is None:
+            return iter(())
+        taken = self._taken(stored)
+        return read_live(live, lambda: _begin_reading(live, taken))
 
     def _taken(self, stored: StoredRun) -> dict[str, int]:
         """How far the commit that a run was read with has taken its streams; a later one may stand by now."""

@@ -3,8 +3,9 @@
 It may import `gittrack.store` and below. Modules: `current` and `by_id` (the module-level calls), `active`
 (`ActiveRun`, the same calls on one run), `client` (runs by id), `session` (a run that this process writes
 to), `settings` (which repository, which experiment), `signals` (how a run ends that nobody ends), `provenance`,
-`monitor`, `datasets`, `rendering` and `tables` (objects to files), `entities` (what is handed out),
-`artifacts` (getting files back).
+`monitor`, `datasets`, `rendering` and `tables` (objects to files), `entities` and `run_lists` (what is
+handed out), `html` (how a notebook shows it), `histories` (all points of many metrics), `artifacts` (getting files
+back).
 
 Decided: names, arguments and defaults are MLflow's, so that a script moves by changing its import.
 Rejected: a process-wide lock around logging; the journal needs none.

@@ -12,6 +12,7 @@ from typing import Any
 
 from gittrack.schema.records import DatasetInput as DatasetRecord
 from gittrack.schema.records import ExperimentRecord, RunRecord, Scalar
+from gittrack.tracking import html
 
 
 class ViewType:
@@ -186,6 +187,9 @@ class Run:
     def __repr__(self) -> str:
         return f"<Run {self.record.name!r} {self.record.id} {self.record.status}>"
 
+    def _repr_html_(self) -> str:
+        return html.run_block(self.record)
+
 
 @dataclass(frozen=True, slots=True)
 class Experiment:
@@ -199,6 +203,12 @@ class Experiment:
     creation_time: int | None
     last_update_time: int | None
     description: str = ""
+
+    def _repr_html_(self) -> str:
+        state = self.lifecycle_stage if self.lifecycle_stage != LifecycleStage.ACTIVE else ""
+        facts = (self.experiment_id, state, html.moment(self.creation_time), self.description)
+        tags = html.folded(f"tags ({len(self.tags)})", html.pairs(("tag", "value"), self.tags))
+        return f"<div>{html.heading(self.name, *facts)}{tags}</div>"
 
 
 def to_experiment(record: ExperimentRecord) -> Experiment:

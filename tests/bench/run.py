@@ -21,6 +21,7 @@ from typing import Any
 import crowd
 import curves
 import growth
+import histories
 import long_run
 import scalar
 import small_run
@@ -32,7 +33,9 @@ from places import Bench, is_in_memory, make_work_folder, remove_work_folder
 from processes import ScriptError
 from table import Row, encode_row, format_table
 
-BENCHMARKS = {module.NAME: module for module in (scalar, small_run, startup, long_run, growth, crowd, curves)}
+BENCHMARKS = {
+    module.NAME: module for module in (scalar, small_run, startup, long_run, growth, crowd, curves, histories)
+}
 _BUSY_CPUS = 0.3  # other work beyond this shows in the figures
 
 
