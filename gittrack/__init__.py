@@ -67,6 +67,7 @@ _WHERE = {
     **dict.fromkeys(_CURRENT, "gittrack.tracking.current"),
     **dict.fromkeys(("get_tracking_uri", "is_tracking_uri_set", "set_tracking_uri"), "gittrack.tracking.settings"),
     **dict.fromkeys(("Client", "MlflowClient"), "gittrack.tracking.client"),
+    "search_runs": "gittrack.tracking.run_search",
     "ActiveRun": "gittrack.tracking.active",
     "metrics": "gittrack.tracking.histories",
     "plot": "gittrack.comparing.charts",
@@ -104,6 +105,7 @@ if TYPE_CHECKING:
     from gittrack.tracking.client import MlflowClient as MlflowClient
     from gittrack.tracking.current import *  # noqa: F403
     from gittrack.tracking.histories import metrics as metrics
+    from gittrack.tracking.run_search import search_runs as search_runs
     from gittrack.tracking.settings import get_tracking_uri as get_tracking_uri
     from gittrack.tracking.settings import is_tracking_uri_set as is_tracking_uri_set
     from gittrack.tracking.settings import set_tracking_uri as set_tracking_uri

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from gittrack.cli import output
-from gittrack.cli.reading import open_reading
+from gittrack.cli.opening import open_reading
 
 _Run = Annotated[str, typer.Argument(help="Run: id or its beginning, name, commit, <experiment>~N, @last.")]
 _Runs = Annotated[list[str], typer.Argument(help="Runs, as for show.")]

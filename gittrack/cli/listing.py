@@ -13,7 +13,7 @@ import typer
 
 from gittrack.cli import output
 from gittrack.cli.opening import find_experiment_id, open_reading
-from gittrack.errors import GittrackError, InvalidValueError, MissingToolError
+from gittrack.errors import InvalidValueError, MissingToolError
 
 if TYPE_CHECKING:
     from gittrack.cli.run_table import Column
@@ -140,16 +140,14 @@ def _order_by(sort: Sequence[str], best: str | None) -> tuple[str, ...]:
 
 
 def _is_lower_better(metric: str, way: str) -> bool:
-    from gittrack.schema.directions import find_direction
+    from gittrack.schema.directions import find_goal
 
-    if way in ("min", "max"):
-        return way == "min"
-    direction = find_direction(metric.partition(".")[2])
-    if direction is None or way:
+    goal = way or find_goal(metric.partition(".")[2])
+    if goal not in ("min", "max"):
         raise InvalidValueError(
             f"whether a lower or a higher {metric} is better is not known", f"say it: --best '{metric} max'"
         )
-    return direction == "lower"
+    return goal == "min"
 
 
 def _refresh(make: Callable[[], _Shown]) -> None:
@@ -215,7 +213,7 @@ def _write_parquet(path: str, titles: Sequence[str], cells: Sequence[Sequence[An
         import pyarrow
         from pyarrow import parquet
     except ImportError as error:
-        raise MissingToolError("writing Parquet needs pyarrow", "pip install pyarrow") from error
+        raise MissingToolError("writing Parquet needs pyarrow", "pip install 'gittrack[parquet]'") from error
     columns = {}
     for title, values in zip(titles, zip(*cells, strict=True) if cells else ((),) * len(titles), strict=True):
         try:

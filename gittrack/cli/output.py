@@ -25,6 +25,7 @@ _STYLES = {"FINISHED": "32", "RUNNING": "36", "FAILED": "31", "KILLED": "31", "S
 _GAP = "  "
 _COLUMN_MIN = 6
 _LINES_AT_ONCE = 10_000
+_READING_SHOWN = 5_000  # runs; fewer are read within half a second
 
 
 @functools.cache
@@ -70,12 +71,19 @@ def print_table(columns: Sequence[str], rows: Sequence[Sequence[Any]], empty: st
     if not is_terminal():
         print_rows(columns, rows)
         return
-    columns = [one_line(column) for column in columns]
-    cells = [[format_cell(value) for value in row] for row in rows]
     if not rows:
         note(empty or "nothing to show")
         return
-    show(_layout(columns, cells))
+    show(format_table(columns, rows))
+
+
+def format_table(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
+    """The table that `print_table` prints on a terminal; empty where there are no rows."""
+    if not rows:
+        return ""
+    return _layout(
+        [one_line(column) for column in columns], [[format_cell(value) for value in row] for row in rows]
+    )
 
 
 def print_rows(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
@@ -198,6 +206,12 @@ def pad(text: str, width: int) -> str:
 def width_of(text: str) -> int:
     """How many columns a text takes on a terminal."""
     return len(text) if text.isascii() else sum(map(_char_width, text))
+
+
+def tell_reading(done: int, total: int) -> None:
+    """Show how far the index has come, where it takes long enough to be seen."""
+    if total >= _READING_SHOWN:
+        progress(done, total, "reading runs")
 
 
 def progress(done: int, total: int, what: str) -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from gittrack.cli import output
-from gittrack.cli.reading import open_reading
+from gittrack.cli.opening import open_reading
 
 if TYPE_CHECKING:
     from gittrack.comparing.curves import Along, Curve
@@ -92,14 +92,14 @@ def _choose_runs(
     store: Store, named: list[str], experiment: str | None, last: int, best: str | None
 ) -> list[StoredRun]:
     """The runs named; without any the newest or the best of one experiment, that of the newest run at last."""
-    from gittrack.cli.reading import _experiment_id
+    from gittrack.cli.opening import find_experiment_id
     from gittrack.errors import NotFoundError
     from gittrack.tracking.histories import find_runs
 
     if named:
         return find_runs(store, named)
     wanted = experiment or os.environ.get("GITTRACK_EXPERIMENT_NAME")
-    listing = store.list_runs(_experiment_id(store, wanted) if wanted else None)
+    listing = store.list_runs(find_experiment_id(store, wanted) if wanted else None)
     runs = [stored for stored in listing.runs if stored.record.lifecycle == "active" and stored.record.metrics]
     if not runs:
         raise NotFoundError(

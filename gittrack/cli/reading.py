@@ -1,4 +1,4 @@
-"""Commands that read: ls, show, experiments, artifacts."""
+"""Commands that read: show, experiments, artifacts."""
 
 from __future__ import annotations
 
@@ -9,50 +9,25 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from gittrack.cli import output
+from gittrack.cli.describing import run_json
+from gittrack.cli.opening import open_reading
 
 if TYPE_CHECKING:
-    from gittrack.schema.records import Artifact, RunRecord
+    from gittrack.schema.records import Artifact
     from gittrack.store.runs import StoredRun
     from gittrack.store.store import Store
 
 _Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 _Run = Annotated[str, typer.Argument(help="Run: id or its beginning, name, commit, <experiment>~N, @last.")]
-_METRICS_SHOWN = 6
-_PARAMS_SHOWN = 6
 
 artifacts_app = typer.Typer(help="List and fetch a run's files.", no_args_is_help=True, rich_markup_mode=None)
 
 
 def register(app: typer.Typer) -> None:
     """Add the commands to the table."""
-    app.command("ls")(list_runs)
     app.command("show")(show_run)
     app.command("experiments")(list_experiments)
     app.add_typer(artifacts_app, name="artifacts")
-
-
-def list_runs(
-    experiment: Annotated[str | None, typer.Argument(help="Only runs of this experiment.")] = None,
-    limit: Annotated[
-        int, typer.Option("--limit", "-n", help="At most so many, the newest; 0 for all.", min=0)
-    ] = 0,
-    deleted: Annotated[bool, typer.Option("--deleted", help="Show deleted runs instead.")] = False,
-    as_json: _Json = False,
-) -> None:
-    """List runs, newest first."""
-    store = open_reading()
-    wanted = _experiment_id(store, experiment) if experiment else None
-    listing = store.list_runs(wanted)
-    for problem in listing.problems:
-        output.note(f"warning: {problem}")
-    lifecycle = "deleted" if deleted else "active"
-    runs = [stored for stored in listing.runs if stored.record.lifecycle == lifecycle]
-    runs = runs[:limit] if limit else runs
-    if as_json:
-        output.print_json([_run_json(stored) for stored in runs])
-        return
-    columns, rows = _run_table(runs)
-    output.print_table(columns, rows, "no runs yet: log one with gittrack.log(…) or gittrack exec -- CMD")
 
 
 def show_run(
@@ -71,7 +46,7 @@ def show_run(
     artifacts = store.list_artifacts(stored)
     if as_json:
         files = [_artifact_json(artifact) for artifact in artifacts]
-        output.print_json({**_run_json(stored), "artifacts": files})
+        output.print_json({**run_json(stored), "artifacts": files})
         return
     output.show(_page_of(stored, artifacts))
 
@@ -139,104 +114,6 @@ def get_artifacts(
         return
     for place in check_out(store, stored, artifacts, to):
         print(place)
-
-
-def open_reading() -> Store:
-    """The store to read: dead runs are committed first, as every command does.
-
-    Raises:
-        RepositoryError: there is no repository.
-    """
-    from gittrack.errors import RepositoryError
-    from gittrack.git.ownership import require_trusted
-    from gittrack.store.store import Store
-    from gittrack.tracking.settings import find_repository
-
-    repository = find_repository()
-    if repository is None:
-        raise RepositoryError("no git repository here", "go into one, or name it: gittrack -C PATH …")
-    require_trusted(repository)
-    store = Store(repository)
-    for run_id in store.recover():
-        output.note(f"recovered run {run_id}: its process ended without finishing it")
-    return store
-
-
-def _experiment_id(store: Store, name: str) -> str:
-    from gittrack.errors import NotFoundError
-    from gittrack.store import experiments
-
-    found = experiments.find_experiment(store.repository, name=name) or experiments.find_experiment(
-        store.repository, by_id=name
-    )
-    if found is None:
-        raise NotFoundError(f"no experiment is called {name!r}", "list them: gittrack experiments")
-    return found.id
-
-
-def _run_table(runs: list[StoredRun]) -> tuple[list[str], list[list[Any]]]:
-    """Columns and rows: the metrics most runs have, and the params that differ."""
-    metrics = _common_keys([stored.record.metrics for stored in runs], _METRICS_SHOWN)
-    params = _differing_params([stored.record for stored in runs])
-    several = len({stored.record.experiment_id for stored in runs}) > 1
-    columns = [
-        "run",
-        "name",
-        *(["experiment"] if several else []),
-        "status",
-        *metrics,
-        *params,
-        "started",
-        "took" if output.is_terminal() else "took_s",
-    ]
-    rows = []
-    for stored in runs:
-        record = stored.record
-        row: list[Any] = [record.id if not output.is_terminal() else record.id[:8], record.name]
-        row += [record.experiment] if several else []
-        row.append(record.status)
-        row += [record.metrics[key].last if key in record.metrics else None for key in metrics]
-        row += [record.params.get(key) for key in params]
-        row += [
-            output.format_moment(record.started_at),
-            output.duration_cell(record.started_at, record.ended_at),
-        ]
-        rows.append(row)
-    return columns, rows
-
-
-def _common_keys(mappings: list[Any], limit: int) -> list[str]:
-    counts: dict[str, int] = {}
-    for mapping in mappings:
-        for key in mapping:
-            if not key.startswith("system/"):
-                counts[key] = counts.get(key, 0) + 1
-    chosen = sorted(counts, key=lambda key: -counts[key])
-    return chosen if not output.is_terminal() else chosen[:limit]
-
-
-def _differing_params(records: list[RunRecord]) -> list[str]:
-    """Params that not all runs have with one value; all of them for a single run or a pipe."""
-    keys = dict.fromkeys(key for record in records for key in record.params)
-    if len(records) < 2 or not output.is_terminal():
-        return list(keys) if not output.is_terminal() else list(keys)[:_PARAMS_SHOWN]
-    absent = object()
-    differing = [key for key in keys if len({repr(record.params.get(key, absent)) for record in records}) > 1]
-    return differing[:_PARAMS_SHOWN]
-
-
-def _run_json(stored: StoredRun) -> dict[str, Any]:
-    from gittrack.schema.codec import format_time
-
-    record = stored.record
-    fields = asdict(record)
-    for part in (fields, *fields["metrics"].values(), *fields["inputs"], fields["source"] or {}):
-        part |= part.pop("extra", {})  # what a later version wrote stands beside what this one knows
-    fields["started_at"] = format_time(record.started_at)
-    fields["ended_at"] = format_time(record.ended_at) if record.ended_at is not None else None
-    fields["commit"] = stored.commit.id if stored.commit else None
-    fields["live"] = stored.is_live
-    return fields
 
 
 def _page_of(stored: StoredRun, artifacts: list[Artifact]) -> str:

@@ -1,4 +1,4 @@
-"""The columns of a list of runs: those that are asked for, or else the metrics most have and the params that differ."""
+"""The columns of a list of runs: those asked for, or else the metrics most have and the params that differ."""
 
 from __future__ import annotations
 

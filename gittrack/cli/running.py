@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from gittrack.cli.reading import open_reading
+from gittrack.cli.opening import open_reading
 
 if TYPE_CHECKING:
     from gittrack.store.store import Store

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from gittrack.cli import output
-from gittrack.cli.reading import open_reading
+from gittrack.cli.opening import open_reading
 
 
 def register(app: typer.Typer) -> None:

@@ -68,7 +68,9 @@ def search(repository: Repository, question: RunQuestion, told: Told | None = No
     return ask_runs(repository, ask, told)
 
 
-def search_runs(repository: Repository, question: RunQuestion) -> tuple[list[StoredRun], list[str]]:
+def search_runs(
+    repository: Repository, question: RunQuestion, told: Told | None = None
+) -> tuple[list[StoredRun], list[str]]:
     """The runs that a question asks for, whole, as git and their journals hold them, and what could not be read.
 
     Raises:
@@ -81,7 +83,7 @@ def search_runs(repository: Repository, question: RunQuestion) -> tuple[list[Sto
             (found.id, None if found.is_live else found.commit_id) for found in asked.select(runs)
         ], runs.problems
 
-    found, problems = ask_runs(repository, ask)
+    found, problems = ask_runs(repository, ask, told)
     committed = [(run_id, ObjectId(commit_id)) for run_id, commit_id in found if commit_id is not None]
     revisions = []
     for (run_id, _), commit in zip(

@@ -17,10 +17,21 @@ from gittrack.schema.names import check_key, check_name, check_run_id, check_tex
 from gittrack.schema.records import ExperimentRecord, RunRecord
 from gittrack.store import experiments
 from gittrack.store.live import find_live
+from gittrack.store.search import RunQuestion
 from gittrack.store.store import Store
-from gittrack.tracking import artifacts, entities, experiment_search, session, settings, signals, starting
+from gittrack.tracking import (
+    artifacts,
+    entities,
+    experiment_search,
+    run_search,
+    session,
+    settings,
+    signals,
+    starting,
+)
 from gittrack.tracking.active import ActiveRun, check_status
 from gittrack.tracking.opened import opened_runs
+from gittrack.tracking.run_lists import RunList
 
 
 class Client:
@@ -144,6 +155,29 @@ class Client:
             NotFoundError: there is none.
         """
         return entities.Run(self._store().get_run(run_id).record)
+
+    def search_runs(
+        self,
+        experiment_ids: Sequence[str],
+        filter_string: str = "",
+        run_view_type: int = entities.ViewType.ACTIVE_ONLY,
+        max_results: int = 1000,
+        order_by: Sequence[str] | None = None,
+        page_token: str | None = None,
+    ) -> RunList:
+        """A page of the runs of some experiments that fit a filter; its ``token`` asks for the next one.
+
+        Raises:
+            InvalidQueryError: the filter or the order cannot be read; it shows where.
+            InvalidValueError: there is no such view, the token is none, or ``max_results`` is over 50,000.
+        """
+        question = RunQuestion(
+            filter=filter_string or "",
+            order_by=tuple(order_by or ()),
+            experiment_ids=tuple(map(str, experiment_ids)),
+            lifecycle=run_search.lifecycle_of(run_view_type),
+        )
+        return run_search.search_page(self._store().repository, question, max_results, page_token)
 
     def get_parent_run(self, run_id: str) -> entities.Run | None:
         """The run that a run is nested in, or None."""

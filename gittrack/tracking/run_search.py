@@ -77,15 +77,15 @@ def search_runs(
     *,
     typed: bool = False,
 ) -> pd.DataFrame | RunList:
-    """Runs that fit a filter, newest first unless ``order_by`` says otherwise; of the current experiment by default.
+    """Runs that fit a filter, of the current experiment by default; newest first where no order is asked for.
 
     Args:
         filter_string: MLflow's filter, and more: ``or``, ``not``, parentheses, ``BETWEEN``, numbers for params,
             ``metrics.loss.min``, ``duration``, ``env.torch >= '2.1'``; see `gittrack.schema.query`.
-        order_by: such as ``["metrics.acc DESC", "start_time"]``; NaN and what is missing come last either way.
+        order_by: such as ``["metrics.acc DESC", "start_time"]``; NaN and what is missing come last.
         output_format: ``pandas`` gives a DataFrame: ``run_id, experiment_id, status, artifact_uri, start_time,
-            end_time``, then ``metrics.*`` (last values, NaN where missing), ``params.*`` and ``tags.*`` (text, None
-            where missing). ``list`` gives `Run` entities.
+            end_time``, then ``metrics.*`` (last values, NaN where missing), ``params.*`` and ``tags.*`` (text,
+            None where missing). ``list`` gives `Run` entities.
         typed: params in the DataFrame have the types that they were logged with.
 
     Raises:
@@ -154,7 +154,7 @@ def _choose(
 
 
 def _find_ids(store: Store, names: Sequence[str]) -> tuple[str, ...]:
-    """The ids of the experiments with these names; one that there is none of is told, as by MLflow, and left out."""
+    """The ids of the experiments with these names; a name that none has is told and left out, as by MLflow."""
     known = {record.name: record.id for record in experiments.list_experiments(store.repository)}
     for name in names:
         if name not in known:

@@ -156,7 +156,7 @@ def current_experiment(store: Store, experiment_id: str | None = None) -> Experi
 
 
 def find_current_experiment_id(store: Store) -> str | None:
-    """The id of the experiment that a run would go to; None where it would have to be made first. Makes nothing."""
+    """The id of the experiment that a run would go to; None where that is not made yet."""
     if _Chosen.experiment is not None:
         return _Chosen.experiment.id
     if wanted_id := os.environ.get("GITTRACK_EXPERIMENT_ID"):

@@ -1,0 +1,48 @@
+"""Opening a repository for a command, and the experiment that one names."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from gittrack.cli import output
+
+if TYPE_CHECKING:
+    from gittrack.store.store import Store
+
+
+def open_reading() -> Store:
+    """The store to read: dead runs are committed first, as every command does.
+
+    Raises:
+        RepositoryError: there is no repository.
+    """
+    from gittrack.errors import RepositoryError
+    from gittrack.git.ownership import require_trusted
+    from gittrack.store.store import Store
+    from gittrack.tracking.settings import find_repository
+
+    repository = find_repository()
+    if repository is None:
+        raise RepositoryError("no git repository here", "go into one, or name it: gittrack -C PATH …")
+    require_trusted(repository)
+    store = Store(repository)
+    for run_id in store.recover():
+        output.note(f"recovered run {run_id}: its process ended without finishing it")
+    return store
+
+
+def find_experiment_id(store: Store, name: str) -> str:
+    """The id of the experiment that is called so, or has that id.
+
+    Raises:
+        NotFoundError: there is none.
+    """
+    from gittrack.errors import NotFoundError
+    from gittrack.store import experiments
+
+    found = experiments.find_experiment(store.repository, name=name) or experiments.find_experiment(
+        store.repository, by_id=name
+    )
+    if found is None:
+        raise NotFoundError(f"no experiment is called {name!r}", "list them: gittrack experiments")
+    return found.id
