@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -20,7 +19,9 @@ from gittrack.store.learning import Told
 from gittrack.store.opened_runs import OpenedRuns, ask_runs
 from gittrack.store.runs import StoredRun, get_run, load_runs
 from gittrack.store.search_rows import RunColumns, RunRow, fetch_columns, fetch_rows
-from gittrack.store.search_sql import Scope, compile_count, compile_search, register_functions
+from gittrack.store.search_sql import Scope, compile_count, compile_first, compile_search, register_functions
+
+_LOOKED_AT = 3_000  # of the first runs in an order
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -131,17 +132,33 @@ class _Asked:
 
     def select(self, runs: OpenedRuns) -> list[_Hit]:
         """The runs that fit, in order."""
-        question = self._question
+        question, keys, scope = self._question, _KnownKeys(runs), self._scope(runs)
         register_functions(runs.connection)
+        if question.limit is not None:
+            found = self._look_at_few(runs, scope, keys, question.offset + question.limit)
+            if found is not None:
+                return found[question.offset :]
         asked = compile_search(
-            self._condition,
-            self._order,
-            self._scope(runs),
-            _knows_metric(runs),
-            limit=question.limit,
-            offset=question.offset,
+            self._condition, self._order, scope, keys, limit=question.limit, offset=question.offset
         )
-        return [_Hit(*row[:5]) for row in runs.connection.execute(asked.sql, asked.values)]
+        return [_Hit(*row[: len(_Hit._fields)]) for row in runs.connection.execute(asked.sql, asked.values)]
+
+    def _look_at_few(self, runs: OpenedRuns, scope: Scope, keys: _KnownKeys, wanted: int) -> list[_Hit] | None:
+        """The first runs that fit, where they are among the first in the order; None where that is not known.
+
+        Most filters leave enough of what comes first: then an index gives it, and not all that fits need be put in
+        order. Where they do not, a few milliseconds are lost.
+        """
+        asked = compile_first(self._condition, self._order, scope, keys, wanted + _LOOKED_AT)
+        if asked is None:
+            return None
+        rows = runs.connection.execute(asked.sql, asked.values).fetchall()
+        if len(rows) < wanted:
+            return None
+        ordered_by = len(_Hit._fields) + bool(self._order)  # a term's first column says whether it is there
+        if wanted and rows[wanted - 1][-1] == rows[wanted - 1][ordered_by]:
+            return None  # others are its equals, and might come before it
+        return [_Hit(*row[: len(_Hit._fields)]) for row in rows[:wanted]]
 
     def find(self, runs: OpenedRuns) -> list[tuple[str, int]]:
         """As `select`: the schema and the number of each."""
@@ -152,7 +169,8 @@ class _Asked:
         question = self._question
         if question.limit is None or (0 < found < question.limit):
             return question.offset + found
-        asked = compile_count(self._condition, self._scope(runs), _knows_metric(runs))
+        register_functions(runs.connection)
+        asked = compile_count(self._condition, self._scope(runs), _KnownKeys(runs))
         (count,) = runs.connection.execute(asked.sql, asked.values).fetchone()
         return int(count)
 
@@ -161,15 +179,21 @@ class _Asked:
         return Scope(schemas=runs.schemas, experiment_ids=question.experiment_ids, lifecycle=question.lifecycle)
 
 
-def _knows_metric(runs: OpenedRuns) -> Callable[[str], bool]:
-    def knows(key: str) -> bool:
-        return any(
-            runs.connection.execute(
-                f"SELECT 1 FROM {schema}.key k WHERE k.kind = 'metric' AND k.name = ? "
-                f"AND EXISTS (SELECT 1 FROM {schema}.metric m WHERE m.key = k.no)",
-                (key,),
-            ).fetchone()
-            for schema in runs.schemas
-        )
+class _KnownKeys:
+    """The keys of the tables, looked up as they are asked for."""
 
-    return knows
+    def __init__(self, runs: OpenedRuns) -> None:
+        self._runs = runs
+
+    def number(self, schema: str, kind: str, name: str) -> int:
+        asked = f"SELECT no FROM {schema}.key WHERE kind = ? AND name = ?"
+        row = self._runs.connection.execute(asked, (kind, name)).fetchone()
+        return int(row[0]) if row else -1
+
+    def knows_metric(self, name: str) -> bool:
+        return any(
+            self._runs.connection.execute(
+                f"SELECT 1 FROM {schema}.metric WHERE key = ? LIMIT 1", (self.number(schema, "metric", name),)
+            ).fetchone()
+            for schema in self._runs.schemas
+        )

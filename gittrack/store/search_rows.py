@@ -158,8 +158,8 @@ def _put_hits(runs: OpenedRuns, hits: Sequence[tuple[str, int]]) -> None:
 def _join_runs(runs: OpenedRuns, table: str, number: str, columns: str) -> Iterator[tuple[Any, ...]]:
     for schema in runs.schemas:
         yield from runs.connection.execute(
-            f"SELECT hit.at, {columns} FROM temp.hit CROSS JOIN {schema}.{table} AS found ON found.{number} = hit.no "
-            "WHERE hit.place = ?",
+            f"SELECT hit.at, {columns} FROM temp.hit CROSS JOIN {schema}.{table} AS found "
+            f"ON found.{number} = hit.no WHERE hit.place = ?",
             (schema,),
         )
 
@@ -169,8 +169,8 @@ def _join(runs: OpenedRuns, table: str, columns: str) -> Iterator[tuple[Any, ...
     for schema in runs.schemas:
         names = dict(runs.connection.execute(f"SELECT no, name FROM {schema}.key"))
         for at, key, *values in runs.connection.execute(
-            f"SELECT hit.at, key, {columns} FROM temp.hit CROSS JOIN {schema}.{table} AS found ON found.run = hit.no "
-            "WHERE hit.place = ?",
+            f"SELECT hit.at, key, {columns} FROM temp.hit CROSS JOIN {schema}.{table} AS found "
+            "ON found.run = hit.no WHERE hit.place = ?",
             (schema,),
         ):
             yield at, names[key], *values

@@ -11,13 +11,25 @@ import re
 import sqlite3
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 from gittrack.schema.query import Both, Comparison, Condition, Either, Not, OrderTerm
 from gittrack.schema.query_fields import Attribute, Dataset, Kind, Metric, Package, Param, Tag
 from gittrack.schema.query_values import Value
 from gittrack.store.index_tables import METRIC, PARAM, TAG
 
-KnowsMetric = Callable[[str], bool]
+
+class Keys(Protocol):
+    """The keys that the tables know."""
+
+    def number(self, schema: str, kind: str, name: str) -> int:
+        """The number of a key in a schema; -1 where there is none."""
+        ...
+
+    def knows_metric(self, name: str) -> bool:
+        """Whether any run has a metric of that name."""
+        ...
+
 
 _COLUMNS = {
     "run_id": "r.id",
@@ -59,6 +71,8 @@ _TOLD_TAGS = {
     "mlflow.source.git.branch": "nullif(r.branch, '')",
     "mlflow.source.git.repoURL": "nullif(r.remote, '')",
 }
+_HEAD = ("place", "no", "id", "commit_id", "is_live")
+_WHOLE = (1 << 63) - 1
 _DIRECTIONS = {False: "ASC", True: "DESC"}
 
 
@@ -89,7 +103,7 @@ def compile_search(
     condition: Condition | None,
     order: Sequence[OrderTerm],
     scope: Scope,
-    knows_metric: KnowsMetric,
+    keys: Keys,
     *,
     limit: int | None = None,
     offset: int = 0,
@@ -98,38 +112,57 @@ def compile_search(
 
     In order; what the terms leave equal comes newest start first, then by id.
     """
-    terms = [term for part in order for term in _order_terms(part, knows_metric)]
-    terms += [_Term("r.started_at", "DESC"), _Term("r.id", "ASC")]
-    arms, values = [], list[Value]()
-    is_one = len(scope.schemas) == 1
-    head = "r.no AS no, r.id AS id, r.commit_id, r.is_live"
-    keys = ", ".join(f"{term.sql} AS k{at}" for at, term in enumerate(terms))
-    by_key = ", ".join(f"k{at} {term.direction}" for at, term in enumerate(terms))
+    count, values = len(_terms(order, scope.schemas[0], keys)), list[Value]()
+    by_key = _order_by(_terms(order, scope.schemas[0], keys))
+    arms = []
     for schema in scope.schemas:
-        where = _where(condition, scope, schema, knows_metric)
-        sql = f"SELECT '{schema}' AS place, {head}, {keys.format(schema=schema)}"
-        sql += f" FROM {schema}.run r WHERE {where.sql} ORDER BY {by_key}"
-        values += [*(value for term in terms for value in term.values), *where.values]
-        if limit is not None:
-            sql += " LIMIT ?"
-            values.append(min(limit + (0 if is_one else offset), 1 << 62))
-            if is_one:
-                sql += " OFFSET ?"
-                values.append(offset)
-        elif is_one and offset:
-            sql += " LIMIT -1 OFFSET ?"
-            values.append(offset)
-        arms.append(sql)
-    if is_one:
-        return Statement(arms[0], tuple(values))
-    merged = " UNION ALL ".join(f"SELECT * FROM ({arm})" for arm in arms)
-    values += [-1 if limit is None else limit, offset]
-    return Statement(f"SELECT * FROM ({merged}) ORDER BY {by_key} LIMIT ? OFFSET ?", tuple(values))
+        where = _where(condition, scope, schema, keys, is_driving=True)
+        arm = _arm(f"{schema}.run r", where, _terms(order, schema, keys), schema)
+        arms.append(f"{arm.sql} ORDER BY {by_key}")
+        values += arm.values
+        if limit is not None and len(scope.schemas) > 1:
+            arms[-1] += " LIMIT ?"
+            values.append(min(limit + offset, _WHOLE))
+    sql = arms[0]
+    if len(arms) > 1:
+        head = ", ".join([*_HEAD, *(f"k{at}" for at in range(count))])
+        merged = " UNION ALL ".join(f"SELECT * FROM ({arm})" for arm in arms)
+        sql = f"SELECT {head} FROM ({merged}) ORDER BY {by_key}"
+    return Statement(f"{sql} LIMIT ? OFFSET ?", (*values, _WHOLE if limit is None else limit, offset))
 
 
-def compile_count(condition: Condition | None, scope: Scope, knows_metric: KnowsMetric) -> Statement:
+def compile_first(
+    condition: Condition | None, order: Sequence[OrderTerm], scope: Scope, keys: Keys, looked_at: int
+) -> Statement | None:
+    """As `compile_search`, but of the first few runs in the order only, as an index has them.
+
+    None where no index has the order. The last column is what the first of those that were not looked at is
+    ordered by, NULL where there is none: what equals it in that is not yet in its order.
+    """
+    first = order[0] if order else OrderTerm(Attribute("start_time"), True)
+    if len(scope.schemas) > 1:
+        return None
+    (schema,), direction = scope.schemas, _DIRECTIONS[first.is_descending]
+    if isinstance(first.field, Metric) and _meant(first.field, keys).part == "last":
+        column, number = "last", "run"
+        key = keys.number(schema, METRIC, _meant(first.field, keys).key)
+        few = f"FROM {schema}.metric INDEXED BY metric_by_key WHERE key = {key} AND last IS NOT NULL"
+    elif first.field == Attribute("start_time"):
+        column, number = "started_at", "no"
+        few = f"FROM {schema}.run INDEXED BY run_by_start"
+    else:
+        return None
+    few += f" ORDER BY {column} {direction}"
+    source = f"(SELECT {number} AS looked {few} LIMIT {looked_at}) CROSS JOIN {schema}.run r ON r.no = looked"
+    terms = _terms(order, schema, keys)
+    where = _where(condition, scope, schema, keys, is_driving=False)
+    arm = _arm(source, where, terms, schema, f"(SELECT {column} {few} LIMIT 1 OFFSET {looked_at})")
+    return Statement(f"{arm.sql} ORDER BY {_order_by(terms)}", arm.values)
+
+
+def compile_count(condition: Condition | None, scope: Scope, keys: Keys) -> Statement:
     """A statement that counts the runs that fit."""
-    wheres = [_where(condition, scope, schema, knows_metric) for schema in scope.schemas]
+    wheres = [_where(condition, scope, schema, keys, is_driving=True) for schema in scope.schemas]
     arms = [
         f"(SELECT count(*) FROM {schema}.run r WHERE {where.sql})"
         for schema, where in zip(scope.schemas, wheres, strict=True)
@@ -137,7 +170,16 @@ def compile_count(condition: Condition | None, scope: Scope, knows_metric: Knows
     return Statement(f"SELECT {' + '.join(arms)}", tuple(value for where in wheres for value in where.values))
 
 
-def _where(condition: Condition | None, scope: Scope, schema: str, knows_metric: KnowsMetric) -> Statement:
+def _arm(source: str, where: Statement, terms: Sequence[_Term], schema: str, *more: str) -> Statement:
+    keys = [f"{term.sql} AS k{at}" for at, term in enumerate(terms)]
+    head = f"SELECT '{schema}' AS place, r.no AS no, r.id AS id, r.commit_id AS commit_id, r.is_live AS is_live"
+    return Statement(
+        f"{', '.join([head, *keys, *more])} FROM {source} WHERE {where.sql}", (*_term_values(terms), *where.values)
+    )
+
+
+def _where(condition: Condition | None, scope: Scope, schema: str, keys: Keys, *, is_driving: bool) -> Statement:
+    """What a run must fit; ``is_driving`` where it also leads to the runs, rather than being asked of each."""
     parts = []
     if "live" in scope.schemas and schema != "live":
         parts.append(Statement("r.id NOT IN (SELECT id FROM live.run)", ()))
@@ -147,7 +189,7 @@ def _where(condition: Condition | None, scope: Scope, schema: str, knows_metric:
         marks = ", ".join("?" * len(scope.experiment_ids))
         parts.append(Statement(f"r.experiment_id IN ({marks})", scope.experiment_ids))
     if condition is not None:
-        parts.append(_Compiler(schema, knows_metric).compile(condition))
+        parts.append(_Compiler(schema, keys, is_driving).compile(condition))
     return _joined(parts, "AND") if parts else Statement("1", ())
 
 
@@ -159,9 +201,10 @@ def _joined(parts: Sequence[Statement], word: str) -> Statement:
 class _Compiler:
     """Conditions as SQL about the row ``r`` of a schema's table of runs."""
 
-    def __init__(self, schema: str, knows_metric: KnowsMetric) -> None:
+    def __init__(self, schema: str, keys: Keys, is_driving: bool) -> None:
         self._schema = schema
-        self._knows_metric = knows_metric
+        self._keys = keys
+        self._is_driving = is_driving
 
     def compile(self, condition: Condition) -> Statement:
         if isinstance(condition, Both):
@@ -176,14 +219,14 @@ class _Compiler:
     def _compare(self, comparison: Comparison) -> Statement:
         field = comparison.field
         if isinstance(field, Metric):
-            return self._metric(_meant(field, self._knows_metric), comparison)
+            return self._metric(_meant(field, self._keys), comparison)
         if isinstance(field, Param):
             return self._keyed(PARAM, field.key, _param(comparison), comparison)
         if isinstance(field, Tag) and field.key not in _TOLD_TAGS:
             return self._keyed(TAG, field.key, _text("text", comparison), comparison)
         if isinstance(field, Tag):
-            told = f"coalesce({self._set_tag()}, {_TOLD_TAGS[field.key]})"
-            return _two_valued(_text(told, comparison, (field.key,)), comparison, told, (field.key,))
+            told = f"coalesce({self._set_tag(field.key)}, {_TOLD_TAGS[field.key]})"
+            return _two_valued(_text(told, comparison), comparison, told)
         if isinstance(field, Dataset):
             return self._dataset(field, comparison)
         if isinstance(field, Package):
@@ -199,11 +242,16 @@ class _Compiler:
         return self._keyed(METRIC, field.key, tested, comparison)
 
     def _keyed(self, table: str, key: str, tested: Statement, comparison: Comparison) -> Statement:
-        """What a table by key has of the run, tested: found by the key, for a filter mostly fits few runs."""
-        found = f"SELECT run FROM {self._schema}.{table} WHERE key = {self._key(table)}"
-        if comparison.operator == "IS NULL":
-            return Statement(f"r.no NOT IN ({found})", (key,))
-        return Statement(f"r.no IN ({found} AND ({tested.sql}))", (key, *tested.values))
+        """What a table by key has of the run, tested; found by the key, or looked up for the run at hand."""
+        number = self._keys.number(self._schema, table, key)
+        is_absent = comparison.operator == "IS NULL"
+        where = f"key = {number}" if is_absent else f"key = {number} AND ({tested.sql})"
+        values = () if is_absent else tested.values
+        if self._is_driving:
+            sql = f"r.no IN (SELECT run FROM {self._schema}.{table} WHERE {where})"
+        else:
+            sql = f"EXISTS (SELECT 1 FROM {self._schema}.{table} WHERE run = r.no AND {where})"
+        return Statement(f"NOT {sql}" if is_absent else sql, values)
 
     def _dataset(self, field: Dataset, comparison: Comparison) -> Statement:
         found = f"SELECT run FROM {self._schema}.dataset WHERE {field.part} != ''"
@@ -222,11 +270,9 @@ class _Compiler:
             (field.name, *tested.values),
         )
 
-    def _set_tag(self) -> str:
-        return f"(SELECT t.text FROM {self._schema}.tag t WHERE t.run = r.no AND t.key = {self._key(TAG)})"
-
-    def _key(self, kind: str) -> str:
-        return f"(SELECT no FROM {self._schema}.key WHERE kind = '{kind}' AND name = ?)"
+    def _set_tag(self, key: str) -> str:
+        number = self._keys.number(self._schema, TAG, key)
+        return f"(SELECT t.text FROM {self._schema}.tag t WHERE t.run = r.no AND t.key = {number})"
 
 
 def _attribute(field: Attribute, comparison: Comparison) -> Statement:
@@ -244,11 +290,9 @@ def _attribute(field: Attribute, comparison: Comparison) -> Statement:
     return _two_valued(tested, comparison, column)
 
 
-def _two_valued(
-    tested: Statement, comparison: Comparison, column: str, values: tuple[Value, ...] = ()
-) -> Statement:
+def _two_valued(tested: Statement, comparison: Comparison, column: str) -> Statement:
     if comparison.operator == "IS NULL":
-        return Statement(f"{column} IS NULL", values)
+        return Statement(f"{column} IS NULL", ())
     return Statement(f"coalesce({tested.sql}, 0)", tested.values)
 
 
@@ -258,15 +302,13 @@ def _number(column: str, comparison: Comparison) -> Statement:
     return Statement(f"{column} {comparison.operator} ?", comparison.values)
 
 
-def _text(column: str, comparison: Comparison, before: tuple[Value, ...] = ()) -> Statement:
-    """Text compared; ``before`` is bound in what stands for the column."""
+def _text(column: str, comparison: Comparison) -> Statement:
     values = comparison.values
     if comparison.operator == "LIKE":
-        return Statement(f"{column} GLOB ?", (*before, _glob(str(values[0]))))
+        return Statement(f"{column} GLOB ?", (_glob(str(values[0])),))
     if comparison.operator == "ILIKE":
-        return Statement(f"gittrack_ilike({column}, ?)", (*before, *values))
-    found = _number(column, comparison)
-    return Statement(found.sql, (*before, *found.values))
+        return Statement(f"gittrack_ilike({column}, ?)", values)
+    return _number(column, comparison)
 
 
 def _param(comparison: Comparison) -> Statement:
@@ -300,52 +342,59 @@ def _version(column: str, comparison: Comparison) -> Statement:
 
 @dataclass(frozen=True, slots=True)
 class _Term:
-    """One expression to order by; ``{schema}`` in it stands for the arm's."""
+    """One expression to order by."""
 
     sql: str
     direction: str
     values: tuple[Value, ...] = ()
 
 
-def _order_terms(term: OrderTerm, knows_metric: KnowsMetric) -> list[_Term]:
+def _terms(order: Sequence[OrderTerm], schema: str, keys: Keys) -> list[_Term]:
+    terms = [term for part in order for term in _order_terms(part, schema, keys)]
+    return [*terms, _Term("r.started_at", "DESC"), _Term("r.id", "ASC")]
+
+
+def _order_terms(term: OrderTerm, schema: str, keys: Keys) -> list[_Term]:
     """What is missing last, NaN before it, whichever the direction; then the values."""
     field, direction = term.field, _DIRECTIONS[term.is_descending]
+
+    def found(table: str, name: str, column: str) -> str:
+        number = keys.number(schema, table, name)
+        return f"(SELECT {column} FROM {schema}.{table} v WHERE v.run = r.no AND v.key = {number})"
+
     if isinstance(field, Metric):
-        meant = _meant(field, knows_metric)
-        value = _Term(_keyed_value(METRIC, meant.part), direction, (meant.key,))
-        rank = _keyed_value(METRIC, f"CASE WHEN {meant.part} IS NULL THEN 1 ELSE 0 END")
-        return [_Term(f"coalesce({rank}, 2)", "ASC", (meant.key,)), value]
+        meant = _meant(field, keys)
+        # NaN stands as NULL: only a row that is there tells it from what is missing
+        rank = found(METRIC, meant.key, f"{meant.part} IS NULL")
+        return [_Term(f"coalesce({rank}, 2)", "ASC"), _Term(found(METRIC, meant.key, meant.part), direction)]
     if isinstance(field, Param):  # numbers by value, and behind them text
-        rank = _keyed_value(PARAM, "CASE WHEN number IS NULL THEN 1 ELSE 0 END")
-        number, text = _keyed_value(PARAM, "number"), _keyed_value(PARAM, "text")
-        key = (field.key,)
-        return [
-            _Term(f"coalesce({rank}, 2)", "ASC", key),
-            _Term(number, direction, key),
-            _Term(text, direction, key),
-        ]
+        rank = found(PARAM, field.key, "number IS NULL")
+        value = found(PARAM, field.key, "coalesce(number, text)")
+        return [_Term(f"coalesce({rank}, 2)", "ASC"), _Term(value, direction)]
     values: tuple[Value, ...] = ()
     if isinstance(field, Tag):
-        told = _TOLD_TAGS.get(field.key, "NULL")
-        sql, values = f"coalesce({_keyed_value(TAG, 'text')}, {told})", (field.key,)
+        sql = f"coalesce({found(TAG, field.key, 'text')}, {_TOLD_TAGS.get(field.key, 'NULL')})"
     elif isinstance(field, Dataset):
-        sql = f"(SELECT min({field.part}) FROM {{schema}}.dataset d WHERE d.run = r.no)"
+        sql = f"(SELECT min({field.part}) FROM {schema}.dataset d WHERE d.run = r.no)"
     elif isinstance(field, Package):
-        sql = "(SELECT version FROM {schema}.package p WHERE p.environment = r.environment AND p.name = ?)"
+        sql = f"(SELECT version FROM {schema}.package p WHERE p.environment = r.environment AND p.name = ?)"
         values = (field.name,)
     else:
         sql = _COLUMNS[field.name]
     return [_Term(f"{sql} IS NULL", "ASC", values), _Term(sql, direction, values)]
 
 
-def _keyed_value(table: str, column: str) -> str:
-    key = f"(SELECT no FROM {{schema}}.key WHERE kind = '{table}' AND name = ?)"
-    return f"(SELECT {column} FROM {{schema}}.{table} v WHERE v.run = r.no AND v.key = {key})"
+def _term_values(terms: Sequence[_Term]) -> tuple[Value, ...]:
+    return tuple(value for term in terms for value in term.values)
 
 
-def _meant(field: Metric, knows_metric: KnowsMetric) -> Metric:
+def _order_by(terms: Sequence[_Term]) -> str:
+    return ", ".join(f"k{at} {term.direction}" for at, term in enumerate(terms))
+
+
+def _meant(field: Metric, keys: Keys) -> Metric:
     """What ``metrics.loss.min`` means: the metric of that name where there is one, as in MLflow."""
-    if field.plain is not None and knows_metric(field.plain):
+    if field.plain is not None and keys.knows_metric(field.plain):
         return Metric(field.plain)
     return field
 
