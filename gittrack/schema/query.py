@@ -131,6 +131,7 @@ def parse_order(text: str) -> OrderTerm:
     )
 
 
+_IN_GRAMMAR = FIELD_PATTERN.replace("/", r"\/")
 _GRAMMAR = rf"""
 filter: _either
 _either: either | _both
@@ -174,7 +175,7 @@ OPERATOR: "!=" | "<=" | ">=" | "=" | "<" | ">"
 DURATION.2: /{DURATION_PATTERN}/
 NUMBER.1: /{NUMBER_PATTERN}/
 STRING: /{STRING_PATTERN}/
-FIELD: /{FIELD_PATTERN}/
+FIELD: /{_IN_GRAMMAR}/
 %ignore /\s+/
 """
 _WORDS = {

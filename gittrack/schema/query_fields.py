@@ -1,8 +1,8 @@
 """What a search can ask of a run: its fields, by MLflow's names and more, and what each compares with.
 
 A field is written ``metrics.loss``, ``params.lr``, ``tags.team``, ``datasets.name``, ``env.torch`` or
-``attributes.status``, where ``attributes.`` may be left out; a key with other characters than letters, digits,
-``_`` and ``.`` stands whole in backticks or double quotes. The names are those of MLflow's
+``attributes.status``, where ``attributes.`` may be left out; a key with other characters than letters, digits and
+``_./-`` stands whole in backticks or double quotes. The names are those of MLflow's
 https://mlflow.org/docs/latest/ml/search/search-runs, and more.
 """
 
@@ -139,7 +139,7 @@ DATASETS = ("datasets", "dataset")
 ENVIRONMENT = ("env",)
 RUN = ("attributes", "attribute", "attr", "run")
 
-PART = r"""(?:`[^`]+`|"[^"]+"|\w+)"""
+PART = r"""(?:`[^`]+`|"[^"]+"|[\w/-]+)"""
 FIELD_PATTERN = rf"""(?:`[^`]+`|"[^"]+"|[^\W\d]\w*)(?:\.{PART})*"""
 _PARTS = re.compile(PART)
 _QUOTES = ("`", '"')

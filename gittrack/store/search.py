@@ -18,8 +18,22 @@ from gittrack.store.history import Revision
 from gittrack.store.learning import Told
 from gittrack.store.opened_runs import OpenedRuns, ask_runs
 from gittrack.store.runs import StoredRun, get_run, load_runs
-from gittrack.store.search_rows import RunColumns, RunRow, fetch_columns, fetch_rows
-from gittrack.store.search_sql import Scope, compile_count, compile_first, compile_search, register_functions
+from gittrack.store.search_rows import (
+    RunColumns,
+    RunRow,
+    fetch_columns,
+    fetch_rows,
+    note_found,
+    note_selected,
+)
+from gittrack.store.search_sql import (
+    Scope,
+    Statement,
+    compile_count,
+    compile_first,
+    compile_search,
+    register_functions,
+)
 
 _LOOKED_AT = 3_000  # of the first runs in an order
 
@@ -63,8 +77,8 @@ def search(repository: Repository, question: RunQuestion, told: Told | None = No
     asked = _Asked(question)
 
     def ask(runs: OpenedRuns) -> SearchResult:
-        hits = asked.find(runs)
-        return SearchResult(fetch_rows(runs, hits), asked.count(runs, len(hits)), runs.problems)
+        count = asked.note(runs)
+        return SearchResult(fetch_rows(runs, count), asked.count(runs, count), runs.problems)
 
     return ask_runs(repository, ask, told)
 
@@ -109,7 +123,7 @@ def search_columns(
 ) -> tuple[RunColumns, list[str]]:
     """The runs that a question asks for by column, and what could not be read; raises as `search`."""
     asked = _Asked(question)
-    return ask_runs(repository, lambda runs: (fetch_columns(runs, asked.find(runs)), runs.problems), told)
+    return ask_runs(repository, lambda runs: (fetch_columns(runs, asked.note(runs)), runs.problems), told)
 
 
 class _Hit(NamedTuple):
@@ -132,37 +146,53 @@ class _Asked:
 
     def select(self, runs: OpenedRuns) -> list[_Hit]:
         """The runs that fit, in order."""
-        question, keys, scope = self._question, _KnownKeys(runs), self._scope(runs)
-        register_functions(runs.connection)
-        if question.limit is not None:
-            found = self._look_at_few(runs, scope, keys, question.offset + question.limit)
-            if found is not None:
-                return found[question.offset :]
-        asked = compile_search(
-            self._condition, self._order, scope, keys, limit=question.limit, offset=question.offset
-        )
+        few = self._look_at_few(runs)
+        if few is not None:
+            return few
+        asked = self._compile(runs)
         return [_Hit(*row[: len(_Hit._fields)]) for row in runs.connection.execute(asked.sql, asked.values)]
 
-    def _look_at_few(self, runs: OpenedRuns, scope: Scope, keys: _KnownKeys, wanted: int) -> list[_Hit] | None:
-        """The first runs that fit, where they are among the first in the order; None where that is not known.
+    def note(self, runs: OpenedRuns) -> int:
+        """As `select`, but leaves the runs in a table to fetch them from; returns how many they are."""
+        few = self._look_at_few(runs)
+        if few is not None:
+            return note_found(runs, ((hit.schema, hit.no) for hit in few))
+        asked = self._compile(runs)
+        return note_selected(runs, asked.sql, asked.values)
+
+    def _compile(self, runs: OpenedRuns) -> Statement:
+        question = self._question
+        register_functions(runs.connection)
+        return compile_search(
+            self._condition,
+            self._order,
+            self._scope(runs),
+            _KnownKeys(runs),
+            limit=question.limit,
+            offset=question.offset,
+        )
+
+    def _look_at_few(self, runs: OpenedRuns) -> list[_Hit] | None:
+        """The runs that fit, where they are among the first in the order; None where that is not known.
 
         Most filters leave enough of what comes first: then an index gives it, and not all that fits need be put in
         order. Where they do not, a few milliseconds are lost.
         """
-        asked = compile_first(self._condition, self._order, scope, keys, wanted + _LOOKED_AT)
+        offset, limit = self._question.offset, self._question.limit
+        if limit is None or offset + limit > _LOOKED_AT:
+            return None
+        register_functions(runs.connection)
+        asked = compile_first(self._condition, self._order, self._scope(runs), _KnownKeys(runs), _LOOKED_AT)
         if asked is None:
             return None
+        wanted = offset + limit
         rows = runs.connection.execute(asked.sql, asked.values).fetchall()
         if len(rows) < wanted:
             return None
         ordered_by = len(_Hit._fields) + bool(self._order)  # a term's first column says whether it is there
         if wanted and rows[wanted - 1][-1] == rows[wanted - 1][ordered_by]:
             return None  # others are its equals, and might come before it
-        return [_Hit(*row[: len(_Hit._fields)]) for row in rows[:wanted]]
-
-    def find(self, runs: OpenedRuns) -> list[tuple[str, int]]:
-        """As `select`: the schema and the number of each."""
-        return [(hit.schema, hit.no) for hit in self.select(runs)]
+        return [_Hit(*row[: len(_Hit._fields)]) for row in rows[offset:wanted]]
 
     def count(self, runs: OpenedRuns, found: int) -> int:
         """How many fit; ``found`` of them are at hand."""

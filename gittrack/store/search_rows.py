@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -88,9 +88,24 @@ def read_param(kind: str, text: str) -> Scalar:
     return _READ[kind](text)
 
 
-def fetch_rows(runs: OpenedRuns, hits: Sequence[tuple[str, int]]) -> list[RunRow]:
-    """The runs of these numbers, each with its schema, in their order."""
-    _put_hits(runs, hits)
+def note_found(runs: OpenedRuns, found: Iterable[tuple[str, int]]) -> int:
+    """Note the runs that were found, each by its schema and number, in order; returns how many."""
+    _make_room(runs)
+    put = "INSERT INTO temp.hit (place, no) VALUES (?, ?)"
+    runs.connection.executemany(put, found)
+    return _count(runs)
+
+
+def note_selected(runs: OpenedRuns, sql: str, values: Sequence[Any]) -> int:
+    """Note the runs that a statement selects by ``place`` and ``no``, in its order; returns how many."""
+    _make_room(runs)
+    put = f"INSERT INTO temp.hit (place, no) SELECT place, no FROM ({sql})"
+    runs.connection.execute(put, values)
+    return _count(runs)
+
+
+def fetch_rows(runs: OpenedRuns, count: int) -> list[RunRow]:
+    """The runs that were noted, in their order."""
     params: defaultdict[int, dict[str, Scalar]] = defaultdict(dict)
     for at, key, kind, text in _join(runs, "param", "type, text"):
         params[at][key] = _READ[kind](text)
@@ -104,7 +119,7 @@ def fetch_rows(runs: OpenedRuns, hits: Sequence[tuple[str, int]]) -> list[RunRow
     digests: defaultdict[int, list[tuple[str, str, str]]] = defaultdict(list)
     for at, *dataset in _join_runs(runs, "dataset", "run", "name, digest, context"):
         digests[at].append(tuple(dataset))
-    rows: list[RunRow | None] = [None] * len(hits)
+    rows: list[RunRow | None] = [None] * count
     for at, *values in _join_runs(runs, "run", "no", ", ".join(_ROW_COLUMNS)):
         told: dict[str, Any] = dict(zip(_ROW_COLUMNS, values, strict=True))
         told["is_live"] = bool(told["is_live"])
@@ -115,9 +130,8 @@ def fetch_rows(runs: OpenedRuns, hits: Sequence[tuple[str, int]]) -> list[RunRow
     return [row for row in rows if row is not None]
 
 
-def fetch_columns(runs: OpenedRuns, hits: Sequence[tuple[str, int]]) -> RunColumns:
-    """The runs of these numbers by column, in their order."""
-    _put_hits(runs, hits)
+def fetch_columns(runs: OpenedRuns, count: int) -> RunColumns:
+    """The runs that were noted by column, in their order."""
     names = (*_ROW_COLUMNS, *_TOLD_COLUMNS)
     found = sorted(_join_runs(runs, "run", "no", ", ".join(names)))
     columns = list(zip(*found, strict=True)) or [()] * (len(names) + 1)
@@ -131,7 +145,7 @@ def fetch_columns(runs: OpenedRuns, hits: Sequence[tuple[str, int]]) -> RunColum
         params[key].values.append(text)
         types[key].append(kind)
     tags = _collect(_join(runs, "tag", "text"))
-    return RunColumns(len(hits), attributes, metrics, params, types, tags)
+    return RunColumns(count, attributes, metrics, params, types, tags)
 
 
 def _collect(found: Iterator[tuple[int, str, Any]]) -> dict[str, KeyColumn]:
@@ -143,22 +157,21 @@ def _collect(found: Iterator[tuple[int, str, Any]]) -> dict[str, KeyColumn]:
     return columns
 
 
-def _put_hits(runs: OpenedRuns, hits: Sequence[tuple[str, int]]) -> None:
-    """Put the runs that were found into a table of their own, to join with what is known of them."""
-    execute = runs.connection.execute
-    execute(
-        "CREATE TEMP TABLE IF NOT EXISTS hit (at INTEGER PRIMARY KEY, place TEXT NOT NULL, no INTEGER NOT NULL)"
-    )
-    execute("DELETE FROM temp.hit")
-    runs.connection.executemany(
-        "INSERT INTO temp.hit VALUES (?, ?, ?)", ((at, place, no) for at, (place, no) in enumerate(hits))
-    )
+def _count(runs: OpenedRuns) -> int:
+    (count,) = runs.connection.execute("SELECT count(*) FROM temp.hit").fetchone()
+    return int(count)
+
+
+def _make_room(runs: OpenedRuns) -> None:
+    """A table for the runs that are found, to join with what is known of them by their place, from 1."""
+    runs.connection.execute("DROP TABLE IF EXISTS temp.hit")
+    runs.connection.execute("CREATE TEMP TABLE hit (at INTEGER PRIMARY KEY, place TEXT, no INTEGER)")
 
 
 def _join_runs(runs: OpenedRuns, table: str, number: str, columns: str) -> Iterator[tuple[Any, ...]]:
     for schema in runs.schemas:
         yield from runs.connection.execute(
-            f"SELECT hit.at, {columns} FROM temp.hit CROSS JOIN {schema}.{table} AS found "
+            f"SELECT hit.at - 1, {columns} FROM temp.hit CROSS JOIN {schema}.{table} AS found "
             f"ON found.{number} = hit.no WHERE hit.place = ?",
             (schema,),
         )
@@ -169,7 +182,7 @@ def _join(runs: OpenedRuns, table: str, columns: str) -> Iterator[tuple[Any, ...
     for schema in runs.schemas:
         names = dict(runs.connection.execute(f"SELECT no, name FROM {schema}.key"))
         for at, key, *values in runs.connection.execute(
-            f"SELECT hit.at, key, {columns} FROM temp.hit CROSS JOIN {schema}.{table} AS found "
+            f"SELECT hit.at - 1, key, {columns} FROM temp.hit CROSS JOIN {schema}.{table} AS found "
             "ON found.run = hit.no WHERE hit.place = ?",
             (schema,),
         ):
