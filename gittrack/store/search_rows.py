@@ -110,9 +110,9 @@ def fetch_rows(runs: OpenedRuns, count: int) -> list[RunRow]:
     for at, key, kind, text in _join(runs, "param", "type, text"):
         params[at][key] = _READ[kind](text)
     metrics: defaultdict[int, dict[str, MetricSummary]] = defaultdict(dict)
-    for at, key, *parts, step, count in _join(runs, "metric", "first, last, min, max, last_step, count"):
+    for at, key, *parts, step, points in _join(runs, "metric", "first, last, min, max, last_step, count"):
         first, last, low, high = (_NAN if value is None else value for value in parts)
-        metrics[at][key] = MetricSummary(first=first, last=last, last_step=step, min=low, max=high, count=count)
+        metrics[at][key] = MetricSummary(first=first, last=last, last_step=step, min=low, max=high, count=points)
     tags: defaultdict[int, dict[str, str]] = defaultdict(dict)
     for at, key, text in _join(runs, "tag", "text"):
         tags[at][key] = text
