@@ -77,10 +77,12 @@ class ObjectSource:
 def diff_trees(source: ObjectSource, trees: Sequence[ObjectId | None]) -> dict[str, tuple[Leaf | None, ...]]:
     """The files that are not the same in all trees, by path: mode and id in each tree, None where it has none.
 
-    Paths are as `ObjectReader.walk_tree` gives them. A tree that is None is empty. Submodules are their commits' ids.
+    Paths are as `ObjectReader.walk_tree` gives them. A tree that is None is empty. Submodules are their commits'
+    ids.
 
     Raises:
-        NotFoundError: a tree that differs is nowhere. DamagedError: one cannot be read, or the trees hold more than
+        NotFoundError: a tree that differs is nowhere. DamagedError: one cannot be read, or the trees hold more
+        than
             500,000 paths, or folders deeper than 128.
     """
     found: dict[str, tuple[Leaf | None, ...]] = {}

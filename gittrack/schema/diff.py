@@ -1,8 +1,8 @@
 """What differs between runs: their params, metrics, tags, files, packages, data, and how they were made. Pure.
 
 What is not recorded on a side (the work tree has no metrics; an old run no packages) is never a difference. Values
-are compared with their types. What differs between any two runs (id, name, times, the name of the commit) heads the
-table and counts as no difference: what the code was is told by its files.
+are compared with their types. What differs between any two runs (id, name, times, the name of the commit) heads
+the table and counts as no difference: what the code was is told by its files.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from gittrack.schema.records import (
     Source,
     is_same_value,
 )
-from gittrack.schema.text_diff import FilePatch
+from gittrack.schema.text_diff import FilePatch, quote_path
 
 
 class Missing(Enum):
@@ -113,7 +113,7 @@ class MetricRow:
 
 @dataclass(frozen=True, slots=True)
 class FileRow:
-    """One file; ``change`` tells of two sides how the second differs, ``patch`` its text where that was compared."""
+    """One file; ``change`` tells of two sides how the second differs, ``patch`` how its text does, if compared."""
 
     name: str
     values: tuple[FileFact | Missing, ...]
@@ -161,6 +161,21 @@ class Part(Generic[R]):
 
 
 @dataclass(frozen=True, slots=True)
+class FilePart(Part[FileRow]):
+    """Files that differ; between two sides with the text of how."""
+
+    @property
+    def patch(self) -> str:
+        """What ``git apply`` takes, encoded by ``encode("utf-8", "surrogateescape")``; empty for three sides."""
+        return "".join(row.patch.text for row in self if row.patch is not None)
+
+    @property
+    def stat(self) -> str:
+        """A line for each file: what became of it, and how many lines came and went."""
+        return "".join(f"{format_stat(row)}\n" for row in self)
+
+
+@dataclass(frozen=True, slots=True)
 class RunDiff:
     """Everything that was compared of some runs; true where something differs."""
 
@@ -168,8 +183,8 @@ class RunDiff:
     params: Part[Row]
     metrics: Part[MetricRow]
     tags: Part[Row]
-    artifacts: Part[FileRow]
-    code: Part[FileRow]
+    artifacts: FilePart
+    code: FilePart
     environment: Part[Row]
     data: Part[Row]
     source: Part[Row]
@@ -201,6 +216,17 @@ def compare_runs(runs: Sequence[RunFacts]) -> RunDiff:
 def file_facts(artifacts: Sequence[Artifact]) -> dict[str, FileFact]:
     """What is compared of a run's artifacts, by path."""
     return {found.path: FileFact(found.mode, found.oid, found.size_bytes) for found in artifacts}
+
+
+def format_stat(row: FileRow) -> str:
+    """``M train.py +3 -1``: as git's letters have it, M changed, A added, D removed, R renamed."""
+    letter = {"added": "A", "removed": "D", "renamed": "R"}.get(row.change, "M")
+    name = (
+        f"{quote_path(row.renamed_from)} => {quote_path(row.name)}" if row.renamed_from else quote_path(row.name)
+    )
+    patch = row.patch
+    counts = "" if patch is None else f" ({patch.note})" if patch.note else f" +{patch.added} -{patch.removed}"
+    return f"{letter} {name}{'' if row.change == 'renamed' else counts}"
 
 
 T = TypeVar("T")
@@ -347,18 +373,18 @@ def _find_best(values: Sequence[float | Missing], goal: Goal | None) -> int | No
     return where[0] if len(where) == 1 else None
 
 
-def _compare_files(sides: Sequence[Mapping[str, FileFact] | None]) -> Part[FileRow]:
+def _compare_files(sides: Sequence[Mapping[str, FileFact] | None]) -> FilePart:
     rows = []
     for path in sorted(_names(sides)):
         values = _values(sides, path)
         differs = _differ(values, lambda one, other: (one.mode, one.id) == (other.mode, other.id))
         rows.append(FileRow(path, values, differs, _change(values) if differs else "same"))
-    return Part(tuple(rows))
+    return FilePart(tuple(rows))
 
 
-def _compare_code(sides: Sequence[Mapping[str, FileFact] | None]) -> Part[FileRow]:
+def _compare_code(sides: Sequence[Mapping[str, FileFact] | None]) -> FilePart:
     part = _compare_files(sides)
-    return Part(_pair_renames(part.rows)) if len(sides) == 2 else part
+    return FilePart(_pair_renames(part.rows)) if len(sides) == 2 else part
 
 
 def _change(values: Sequence[FileFact | Missing]) -> Change:
@@ -368,7 +394,10 @@ def _change(values: Sequence[FileFact | Missing]) -> Change:
 
 
 _EMPTY_BLOBS = frozenset(
-    ("e69de29bb2d1d6434b8b29ae775ad8c2e48c5391", "473a0f4c3be8a93681a267e3b1e9a7dcda1185436fe141f7749120a303721813")
+    (
+        "e69de29bb2d1d6434b8b29ae775ad8c2e48c5391",
+        "473a0f4c3be8a93681a267e3b1e9a7dcda1185436fe141f7749120a303721813",
+    )
 )
 
 

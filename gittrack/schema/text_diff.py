@@ -1,10 +1,10 @@
 """The difference between two texts as a patch that ``git apply`` takes, made without git.
 
-A repository of a stranger may name programs that git runs for a diff (textconv, external diff, attributes); none of
-them has a say here. The format is git-diff(1), "Generating patch text with -p".
+A repository of a stranger may name programs that git runs for a diff (textconv, external diff, attributes); none
+of them has a say here. The format is git-diff(1), "Generating patch text with -p".
 
-Lines that are unique in both texts are matched first (the patience diff of Bram Cohen), the rest by `difflib` as far
-as that is quick: no pair of texts takes long, whatever is in them.
+Lines that are unique in both texts are matched first (the patience diff of Bram Cohen), the rest by `difflib` as
+far as that is quick: no pair of texts takes long, whatever is in them.
 """
 
 from __future__ import annotations

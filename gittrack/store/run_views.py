@@ -1,4 +1,4 @@
-"""A run described for comparing: its record, its artifacts, its packages and where its code is, in flight or not."""
+"""A run described for comparing: its record, artifacts and packages, and where its code is; in flight or not."""
 
 from __future__ import annotations
 
