@@ -47,7 +47,7 @@ def diff_runs(
     chosen = _parse_parts(parts)
     store = open_reading()
     wants_code = with_code and (not chosen or "code" in chosen)
-    code: CodeDetail = "none" if not wants_code else "stat" if stat else "unified"
+    code: CodeDetail = "unified" if patch else "none" if not wants_code else "stat" if stat else "unified"
     found = compare(store, runs, code)
     if patch:
         _print_patch(found)
