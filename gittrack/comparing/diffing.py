@@ -166,11 +166,15 @@ def compare(store: Store, runs: Sequence[AnyRun], code: CodeDetail = "unified") 
 
 
 def _spec(run: AnyRun) -> str:
-    if isinstance(run, str):
-        return run
-    if isinstance(run, RunRecord):
-        return run.id
-    return run.record.id if isinstance(run, Run) else run.info.run_id
+    match run:
+        case str():
+            return run
+        case RunRecord():
+            return run.id
+        case Run() | ActiveRun():
+            return run.info.run_id
+        case _:
+            raise InvalidValueError(f"{run!r} is no run", "give an id, a name, or what get_run returns")
 
 
 def _with_code(source: ObjectSource, views: list[RunView], problems: list[str]) -> list[RunView]:
