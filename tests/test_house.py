@@ -23,7 +23,6 @@ FLOORS = {
     "store": 2,
     "tracking": 3,
     "registry": 3,
-    "comparing": 4,
     "models": 4,
     "comparing": 4,
     "projects": 5,

@@ -12,7 +12,8 @@ from gittrack.git.refs import read_head
 from gittrack.git.repository import Repository
 from gittrack.git.revisions import find_commit
 from gittrack.store import experiments
-from gittrack.store.store import Store, StoredRun
+from gittrack.store.runs import StoredRun
+from gittrack.store.store import Store
 
 
 @dataclass(frozen=True, slots=True)

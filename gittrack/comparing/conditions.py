@@ -15,6 +15,7 @@ from typing import Literal, TypeAlias
 from gittrack.errors import InvalidValueError
 from gittrack.schema.directions import GOAL_TAG, Goal
 from gittrack.schema.records import RunRecord, Scalar
+from gittrack.store.index_tables import number_of
 
 Move: TypeAlias = Literal["drops", "rises", "changes", "worsens"]
 
@@ -155,7 +156,7 @@ def _check_bound(condition: Bounded, candidate: RunRecord) -> Check:
     if isinstance(condition.value, str):
         text = str(found).lower() if isinstance(found, bool) else str(found)
         return Check(condition, (text == condition.value) == (condition.sign == "="), f"it is {found!r}")
-    number = _number(found)
+    number = number_of(found)
     if number is None:
         return Check(condition, True, f"it is {found!r}, no number")
     return Check(condition, _COMPARE[condition.sign](number, condition.value), f"it is {found!r}")
@@ -172,13 +173,3 @@ def _literal(text: str) -> str | float:
         return float(text)
     except ValueError:
         return text
-
-
-def _number(value: Scalar) -> float | None:
-    if value is None or isinstance(value, bool):
-        return None
-    try:
-        number = float(value)
-    except (ValueError, OverflowError):
-        return None
-    return None if math.isnan(number) else number

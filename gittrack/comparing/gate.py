@@ -14,7 +14,8 @@ from gittrack.comparing.tables import Cell, Table
 from gittrack.schema.directions import find_goal
 from gittrack.schema.records import RunRecord
 from gittrack.store import experiments
-from gittrack.store.store import Store, StoredRun
+from gittrack.store.runs import StoredRun
+from gittrack.store.store import Store
 
 
 @dataclass(frozen=True, slots=True)

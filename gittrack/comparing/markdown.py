@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from gittrack.comparing.diffing import Comparison
 
-_CELL_MAX = 300
+_CELL_MAX, _ROWS_MAX = 300, 100
 _PATCH_CHARS_MAX = 30_000  # a comment on GitHub holds 65,536
 
 
@@ -36,11 +36,13 @@ def format_markdown(found: Comparison, *, everything: bool = False, parts: Colle
 
 
 def format_table(table: Table) -> str:
-    """A table; columns in which nothing stands are left out."""
-    used = [at for at in range(len(table.columns)) if any(row[at].text for row in table.rows)]
+    """A table; columns in which nothing stands are left out, and rows after the hundredth."""
+    used = table.used_columns()
     lines = [" | ".join(table.columns[at] for at in used), " | ".join("---" for _ in used)]
-    lines += [" | ".join(code_span(row[at].text) for at in used) for row in table.rows]
-    return "".join(f"| {line} |\n" for line in lines)
+    lines += [" | ".join(code_span(row[at].text) for at in used) for row in table.rows[:_ROWS_MAX]]
+    more = len(table.rows) - _ROWS_MAX
+    rest = f"\nand {more} more; `gittrack diff` shows all of them.\n" if more > 0 else ""
+    return "".join(f"| {line} |\n" for line in lines) + rest
 
 
 def code_span(text: str) -> str:

@@ -17,11 +17,9 @@ from gittrack.schema.diff import (
     FileRow,
     MetricRow,
     Missing,
-    Part,
     Row,
     RunDiff,
     RunFacts,
-    format_stat,
 )
 
 Tone: TypeAlias = Literal["", "good", "bad", "faint"]
@@ -45,6 +43,10 @@ class Table:
     title: str
     columns: tuple[str, ...]
     rows: tuple[tuple[Cell, ...], ...]
+
+    def used_columns(self) -> list[int]:
+        """Those in which something stands."""
+        return [at for at in range(len(self.columns)) if any(row[at].text for row in self.rows)]
 
 
 def label(number: int) -> str:
@@ -176,8 +178,3 @@ def _file_cell(value: FileFact | Missing) -> Cell:
     mode = {0o100755: " (executable)", 0o120000: " (link)", 0o160000: " (submodule)"}.get(value.mode, "")
     size = f" {value.size_bytes} B" if value.size_bytes is not None else ""
     return Cell(f"{value.id[:_HASH_SHOWN]}{size}{mode}")
-
-
-def stat_lines(part: Part[FileRow]) -> list[str]:
-    """A line for each file that differs."""
-    return [format_stat(row) for row in part]

@@ -64,7 +64,7 @@ def _patch_block(patch: str, paint: Callable[[str, str], str]) -> list[str]:
 def _lay_out(table: Table, paint: Callable[[str, str], str], cell_max: int) -> str:
     columns = [Cell(name) for name in table.columns]
     rows = [[Cell(one_line(cell.text, cell_max), cell.tone) for cell in row] for row in (columns, *table.rows)]
-    used = [at for at in range(len(columns)) if any(row[at].text for row in rows[1:])]
+    used = table.used_columns()
     widths = {at: min(_PADDED_MAX, max(_width(row[at].text) for row in rows)) for at in used}
     lines = [paint(_join(rows[0], used, widths, lambda text, style: text), "1")]
     lines += ["  " + _join(row, used, widths, paint) for row in rows[1:]]

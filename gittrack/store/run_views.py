@@ -14,7 +14,8 @@ from gittrack.schema.records import Artifact
 from gittrack.store import experiments
 from gittrack.store.folding import fold_live
 from gittrack.store.live import LiveRun
-from gittrack.store.store import Store, StoredRun
+from gittrack.store.runs import StoredRun
+from gittrack.store.store import Store
 from gittrack.store.trees import REQUIREMENTS_FILE
 
 

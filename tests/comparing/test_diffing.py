@@ -128,6 +128,20 @@ def test_a_run_in_flight_is_compared_as_it_stands(repo: Repo) -> None:
         assert found.runs[1].is_live
 
 
+def test_a_resumed_run_has_what_it_had_before_and_what_it_logs_now(repo: Repo) -> None:
+    first = make("one", lr=0.1, texts={"a.txt": "x\n"})
+    make("two", lr=0.1, texts={"a.txt": "x\n"})
+    (repo.path / "train.py").write_text("print('other')\n")
+    with gittrack.start_run(run_id=first):
+        gittrack.log_text("y\n", "b.txt")
+        found = compared(repo, "two", first)
+    assert differing(found)["artifacts"] == ["b.txt"]
+    assert found.params["lr"].values == (0.1, 0.1)
+    assert differing(compared(repo, "two", first)) == {
+        part: names for part, names in differing(found).items() if part != "attributes"
+    }
+
+
 def test_deleted_runs_and_runs_without_code_are_compared(repo: Repo) -> None:
     first = make("one", lr=1)
     gittrack.delete_run(first)

@@ -117,6 +117,31 @@ def test_git_apply_takes_the_patch_of_any_text(repo: Repo, tmp_path: Path) -> No
     assert apply(repo, f"{one}:code", patch, tmp_path / "index") == repo.git("rev-parse", f"{other}:code").strip()
 
 
+def test_plain_git_diff_of_two_runs_commits_names_the_same_code_and_artifacts(repo: Repo) -> None:
+    commits = []
+    for name in ("one", "two"):
+        write(repo.path, f"{name}.py", b"x\n")
+        gittrack.set_experiment("d")
+        with gittrack.start_run(run_name=name):
+            gittrack.log_text(f"{name}\n", "notes.txt")
+            gittrack.log_text("same\n", "same.txt")
+            gittrack.log_text(f"{name}\n" * 100_000, f"large/{name}.txt")
+        commits.append(repo.git("rev-parse", "gittrack/d").strip())
+    told = repo.git("diff", "--no-renames", "--name-only", *commits, "--", "code", "artifacts").splitlines()
+    found = compare(repo.store, ["one", "two"])
+    named = [f"artifacts/{name}" for name in found.artifacts.names] + [f"code/{name}" for name in found.code.names]
+    assert (
+        named
+        == told
+        == [
+            "artifacts/large/one.txt",
+            "artifacts/large/two.txt",
+            "artifacts/notes.txt",
+            "code/two.py",
+        ]
+    )
+
+
 def test_nothing_that_a_repository_names_is_run(repo: Repo) -> None:
     repo.git("config", "diff.external", "touch ran-external #")
     repo.git("config", "diff.evil.textconv", "touch ran-textconv #")
