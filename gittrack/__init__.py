@@ -72,6 +72,7 @@ _WHERE = {
     "metrics": "gittrack.tracking.histories",
     "plot": "gittrack.comparing.charts",
     "GittrackError": "gittrack.errors",
+    "diff": "gittrack.comparing.diffing",
 }
 _MODULES = ("artifacts", "data", "entities", "errors", "tracking")
 
@@ -98,6 +99,7 @@ if TYPE_CHECKING:
     from gittrack import data as data
     from gittrack import entities as entities
     from gittrack.comparing.charts import plot as plot
+    from gittrack.comparing.diffing import diff as diff
     from gittrack.errors import GittrackError as GittrackError
     from gittrack.tracking.active import ActiveRun as ActiveRun
     from gittrack.tracking.by_id import *  # noqa: F403

@@ -22,6 +22,7 @@ import yaml
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 TIMEOUT_S = 300
 TRIED = {
+    "ci-compare.yml",
     "digits_sweep.py",
     "mlflow_script.py",
     "multi_process.py",
