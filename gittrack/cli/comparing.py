@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from gittrack.cli import output
-from gittrack.cli.reading import open_reading
+from gittrack.cli.opening import open_reading
 
 if TYPE_CHECKING:
     from gittrack.comparing.diffing import CodeDetail, Comparison
