@@ -103,14 +103,14 @@ def compare_with_baseline(
 
 
 def _all_parts() -> set[str]:
-    from gittrack.schema.diff import PARTS
+    from gittrack.schema.differences import PARTS
 
     return set(PARTS)
 
 
 def _parse_parts(text: str) -> set[str]:
     from gittrack.errors import InvalidValueError
-    from gittrack.schema.diff import PARTS
+    from gittrack.schema.differences import PARTS
 
     chosen = {name.strip() for name in text.split(",") if name.strip()}
     unknown = sorted(chosen - set(PARTS))
