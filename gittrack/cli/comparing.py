@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from gittrack.cli import output
-from gittrack.cli.opening import open_reading
+from gittrack.cli.opening import find_experiment_id, open_reading
 
 if TYPE_CHECKING:
     from gittrack.comparing.diffing import CodeDetail, Comparison
@@ -91,7 +91,9 @@ def compare_with_baseline(
     from gittrack.comparing.gate import judge_run
 
     conditions = [parse_condition(text) for text in fail_if or []]
-    gate = judge_run(open_reading(), against, conditions, run=run, experiment=experiment)
+    store = open_reading()
+    experiment_id = find_experiment_id(store, experiment) if experiment else None
+    gate = judge_run(store, against, conditions, run=run, experiment_id=experiment_id)
     if as_json:
         output.print_json(gate.to_dict())
     else:
@@ -101,14 +103,14 @@ def compare_with_baseline(
 
 
 def _all_parts() -> set[str]:
-    from gittrack.schema.diff import PARTS
+    from gittrack.schema.differences import PARTS
 
     return set(PARTS)
 
 
 def _parse_parts(text: str) -> set[str]:
     from gittrack.errors import InvalidValueError
-    from gittrack.schema.diff import PARTS
+    from gittrack.schema.differences import PARTS
 
     chosen = {name.strip() for name in text.split(",") if name.strip()}
     unknown = sorted(chosen - set(PARTS))

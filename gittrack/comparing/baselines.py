@@ -11,7 +11,6 @@ from gittrack.git.bulk import walk_sound_commits
 from gittrack.git.refs import read_head
 from gittrack.git.repository import Repository
 from gittrack.git.revisions import find_commit
-from gittrack.store import experiments
 from gittrack.store.runs import StoredRun
 from gittrack.store.store import Store
 
@@ -25,7 +24,7 @@ class Baseline:
     why: str
 
 
-def find_candidate(store: Store, spec: str | None, experiment: str | None) -> StoredRun:
+def find_candidate(store: Store, spec: str | None, experiment_id: str | None) -> StoredRun:
     """The run that is judged: as named, else the newest finished one of the commit that is checked out.
 
     Where no run is of that commit, the newest finished one of the branch that is checked out.
@@ -37,7 +36,7 @@ def find_candidate(store: Store, spec: str | None, experiment: str | None) -> St
         return store.resolve(spec)
     repository = find_code_repository(store)
     head, branch = read_head(repository) if repository is not None else (None, None)
-    runs = _finished(store, _experiment_id(store, experiment) if experiment else None)
+    runs = _finished(store, experiment_id)
     for found in runs:
         if head is not None and _commit_of(found) == head:
             return found
@@ -110,12 +109,3 @@ def _listed(store: Store, experiment_id: str | None) -> Iterable[StoredRun]:
 
 def _commit_of(stored: StoredRun) -> str | None:
     return stored.record.source.commit if stored.record.source is not None else None
-
-
-def _experiment_id(store: Store, name: str) -> str:
-    found = experiments.find_experiment(store.repository, name=name) or experiments.find_experiment(
-        store.repository, by_id=name
-    )
-    if found is None:
-        raise NotFoundError(f"no experiment is called {name!r}", "list them: gittrack experiments")
-    return found.id

@@ -10,17 +10,8 @@ from gittrack.comparing.worktree import WORDS, view_worktree
 from gittrack.errors import DamagedError, GittrackError, InvalidValueError, NotFoundError
 from gittrack.git.objects import GITLINK_MODE, LINK_MODE, ObjectId
 from gittrack.git.tree_diff import ObjectSource, diff_trees
-from gittrack.schema.diff import (
-    FileFact,
-    FilePart,
-    FileRow,
-    MetricRow,
-    Part,
-    Row,
-    RunDiff,
-    RunFacts,
-    compare_runs,
-)
+from gittrack.schema.diff import compare_runs
+from gittrack.schema.differences import FileFact, FilePart, FileRow, MetricRow, Part, Row, RunDiff, RunFacts
 from gittrack.schema.records import RunRecord
 from gittrack.schema.text_diff import FilePatch, FileSide, patch_file
 from gittrack.store.run_views import RunView, add_experiment_tags, view_run

@@ -74,7 +74,7 @@ def judge_run(
     conditions: Sequence[Condition],
     *,
     run: str | None = None,
-    experiment: str | None = None,
+    experiment_id: str | None = None,
 ) -> Gate:
     """Hold the run of the code that is checked out, or the one named, against a baseline.
 
@@ -82,7 +82,7 @@ def judge_run(
         NotFoundError: there is no run to judge, or nothing is called ``against``. InvalidValueError: a condition
             cannot be told for want of a metric's direction.
     """
-    candidate = find_candidate(store, run, experiment)
+    candidate = find_candidate(store, run, experiment_id)
     baseline = find_baseline(store, against, candidate)
     checks = check_all(store, conditions, candidate.record, baseline.run.record if baseline.run else None)
     comparison = None

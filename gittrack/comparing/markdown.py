@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from gittrack.comparing.diffing import Comparison
 
 _CELL_MAX, _ROWS_MAX = 300, 100
-_PATCH_CHARS_MAX = 30_000  # a comment on GitHub holds 65,536
+_PATCH_CHARS_MAX = 20_000  # of code, and of artifacts; a comment on GitHub holds 65,536
 
 
 def format_markdown(found: Comparison, *, everything: bool = False, parts: Collection[str] = ()) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from gittrack.schema.codec import format_time
-from gittrack.schema.diff import PARTS, FileFact, FileRow, MetricRow, Missing, Row, RunDiff, RunFacts
+from gittrack.schema.differences import PARTS, FileFact, FileRow, MetricRow, Missing, Row, RunDiff, RunFacts
 
 
 def diff_data(found: RunDiff, *, everything: bool = False) -> dict[str, Any]:

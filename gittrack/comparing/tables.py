@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 from gittrack.schema.codec import format_time
-from gittrack.schema.diff import (
+from gittrack.schema.differences import (
     COUNTED,
     PARTS,
     FileFact,

@@ -9,7 +9,7 @@ from gittrack.git.carrying import carry_tree
 from gittrack.git.objects import ObjectSet
 from gittrack.git.ownership import require_trusted
 from gittrack.git.repository import Repository, discover_repository
-from gittrack.schema.diff import RunFacts
+from gittrack.schema.differences import RunFacts
 from gittrack.schema.packages import parse_packages
 from gittrack.store.run_views import RunView
 from gittrack.store.store import Store

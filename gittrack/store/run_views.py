@@ -8,7 +8,8 @@ from dataclasses import dataclass, replace
 from gittrack.errors import DamagedError, NotFoundError
 from gittrack.git.objects import BLOB, ObjectId, ObjectSet
 from gittrack.git.reading import ObjectReader
-from gittrack.schema.diff import RunFacts, file_facts
+from gittrack.schema.diff import file_facts
+from gittrack.schema.differences import RunFacts
 from gittrack.schema.packages import parse_packages
 from gittrack.schema.records import Artifact
 from gittrack.store import experiments

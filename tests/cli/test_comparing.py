@@ -99,4 +99,8 @@ def test_compare_is_a_gate(shell: Shell, make_run: Callable[..., str]) -> None:
     assert (told["passed"], told["checks"][0]["why"]) == (False, "the candidate has no such metric")
     assert "is no condition" in shell.error("compare", "--against", "base", "--fail-if", "acc drops", code=2)
     assert "which way" in shell.error("compare", "--against", "base", "--fail-if", "metrics.x worsens 1%", code=2)
+    make_run("other", experiment="other", metrics="acc=0.1")
+    told = json.loads(shell.gittrack("compare", "--against", "base", "-e", "digits", "--json"))
+    assert told["diff"]["runs"][1]["name"] == "mine"
+    assert "no experiment is called 'x'" in shell.error("compare", "--against", "base", "-e", "x")
     assert "Missing option" in shell.error("compare", code=2)

@@ -6,7 +6,7 @@ from typing import Any
 
 import gittrack
 from gittrack.comparing.diffing import Comparison, compare
-from gittrack.schema.diff import COUNTED
+from gittrack.schema.differences import COUNTED
 from tests.harness import Repo
 
 

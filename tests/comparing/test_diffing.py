@@ -13,7 +13,7 @@ import pytest
 import gittrack
 from gittrack.errors import AmbiguousError, InvalidValueError, NotFoundError, RepositoryError
 from gittrack.git.repository import create_bare_repository
-from gittrack.schema.diff import Missing
+from gittrack.schema.differences import Missing
 from gittrack.store.store import Store
 from gittrack.tracking.entities import Run
 from tests.harness import Repo, make_repo

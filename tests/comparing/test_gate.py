@@ -15,12 +15,8 @@ from tests.harness import Repo
 from .making import make
 
 
-def judge(
-    repo: Repo, against: str, *conditions: str, run: str | None = None, experiment: str | None = None
-) -> Gate:
-    return judge_run(
-        repo.store, against, [parse_condition(text) for text in conditions], run=run, experiment=experiment
-    )
+def judge(repo: Repo, against: str, *conditions: str, run: str | None = None) -> Gate:
+    return judge_run(repo.store, against, [parse_condition(text) for text in conditions], run=run)
 
 
 def names(gate: Gate) -> tuple[str, str | None]:
@@ -79,8 +75,6 @@ def test_what_nobody_knows_is_an_error(repo: Repo) -> None:
         judge(repo, "--output=evil")
     with pytest.raises(AmbiguousError):
         judge(repo, "twin")
-    with pytest.raises(NotFoundError, match="no experiment is called"):
-        judge(repo, "main", experiment="nowhere")
     with pytest.raises(InvalidValueError, match="which way metric 'x'"):
         judge(repo, "main", "metrics.x worsens 1%")
     assert not Path("evil").exists()

@@ -13,7 +13,8 @@ from markdown_it import MarkdownIt
 
 from gittrack.comparing.diffing import Comparison
 from gittrack.comparing.markdown import code_span
-from gittrack.schema.diff import FileFact, FilePart, RunFacts, compare_runs
+from gittrack.schema.diff import compare_runs
+from gittrack.schema.differences import FileFact, FilePart, RunFacts
 from gittrack.schema.names import one_line
 from gittrack.schema.records import DatasetInput, Source
 from gittrack.schema.text_diff import FileSide, patch_file

@@ -6,7 +6,8 @@ import math
 
 from hypothesis import given
 
-from gittrack.schema.diff import FileFact, Missing, RunDiff, RunFacts, compare_runs
+from gittrack.schema.diff import compare_runs
+from gittrack.schema.differences import FileFact, Missing, RunDiff, RunFacts
 from gittrack.schema.records import DatasetInput, RunRecord, Source
 
 from .making import make_run, make_summary, runs
