@@ -24,6 +24,7 @@ import growth
 import histories
 import long_run
 import scalar
+import searching
 import small_run
 import startup
 from drawing import draw_curves
@@ -34,7 +35,8 @@ from processes import ScriptError
 from table import Row, encode_row, format_table
 
 BENCHMARKS = {
-    module.NAME: module for module in (scalar, small_run, startup, long_run, growth, crowd, curves, histories)
+    module.NAME: module
+    for module in (scalar, small_run, startup, long_run, growth, crowd, curves, histories, searching)
 }
 _BUSY_CPUS = 0.3  # other work beyond this shows in the figures
 
