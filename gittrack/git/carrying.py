@@ -6,7 +6,6 @@ For runs that are tracked in another repository than their code's.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 
 from gittrack.errors import DamagedError, NotFoundError
 from gittrack.git.bulk import read_blobs
@@ -95,7 +94,7 @@ def _translate(
             for entry in trees[tree_id]:
                 if entry.is_tree and entry.id not in became:
                     became[entry.id] = translate(entry.id, depth + 1)
-            return translated.add_tree(replace(entry, id=became[entry.id]) for entry in trees[tree_id])
+            return translated.add_tree(entry._replace(id=became[entry.id]) for entry in trees[tree_id])
 
         return translate(tree, 0), translated
 
