@@ -1,9 +1,8 @@
-"""What a search can ask of a run: its fields, by MLflow's names and more, and what each compares with.
+"""What a search can ask of a run: fields, by MLflow's names and aliases, and what each compares with.
 
 A field is written ``metrics.loss``, ``params.lr``, ``tags.team``, ``datasets.name``, ``env.torch`` or
-``attributes.status``, where ``attributes.`` may be left out; a key with other characters than letters, digits and
-``_./-`` stands whole in backticks or double quotes. The names are those of MLflow's
-https://mlflow.org/docs/latest/ml/search/search-runs, and more.
+``attributes.status``, where ``attributes.`` may be left out. A key with other characters than letters, digits,
+``_`` and ``.`` stands whole in backticks or double quotes.
 """
 
 from __future__ import annotations
@@ -32,9 +31,9 @@ class Kind(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Metric:
-    """What is known of a metric: its last value, or another ``part`` of its summary.
+    """The last value of a metric, or another ``part`` of its summary.
 
-    ``plain`` is the key that ``metrics.loss.min`` names in MLflow: where there is such a metric, it is meant.
+    ``plain`` is the key that ``metrics.loss.min`` names in MLflow; where a metric has it, it is meant.
     """
 
     key: str
@@ -61,7 +60,7 @@ class Tag:
 
 @dataclass(frozen=True, slots=True)
 class Dataset:
-    """One part of each dataset of a run: name, digest or context; a comparison holds where it does of any."""
+    """One part of each dataset of a run: its name, digest or context."""
 
     part: str
     kind: ClassVar[Kind] = Kind.TEXT
@@ -140,7 +139,7 @@ ENVIRONMENT = ("env",)
 RUN = ("attributes", "attribute", "attr", "run")
 
 PART = r"""(?:`[^`]+`|"[^"]+"|[\w/-]+)"""
-FIELD_PATTERN = rf"""(?:`[^`]+`|"[^"]+"|[^\W\d]\w*)(?:\.{PART})*"""
+FIELD_PATTERN = rf"""(?:`[^`]+`|"[^"]+"|(?!(?i:and|or|not|in|is|null)\b)[^\W\d]\w*)(?:\.{PART})*"""
 _PARTS = re.compile(PART)
 _QUOTES = ("`", '"')
 

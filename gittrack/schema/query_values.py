@@ -1,7 +1,7 @@
-"""The values of the search language: what stands right of an operator, as what its field compares with.
+"""The values of the search language: what stands right of an operator, turned into what its field compares with.
 
-Times become milliseconds since the epoch, durations seconds. A date or time without a zone is one of this
-machine's zone, whose rules the C library knows; what is relative counts from the ``now_ms`` that is given.
+Times become milliseconds since the epoch, durations seconds. A date or time without a zone is of this machine's
+zone; what is relative counts from the ``now_ms`` that is given.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
-from typing import Protocol, TypeAlias
+from typing import TypeAlias
 
 from gittrack.errors import InvalidQueryError
 from gittrack.schema.query_fields import Kind
@@ -19,18 +19,15 @@ from gittrack.schema.query_fields import Kind
 Value: TypeAlias = str | int | float | bool
 
 NUMBER_PATTERN = r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?(?![\w.])|[-+]?(?i:inf|infinity)\b"
-DURATION_PATTERN = r"(?:\d+(?:\.\d+)?(?:ms|[wdhms]))+(?!\w)"
+DURATION_PATTERN = r"(?:\d{1,12}(?:\.\d{1,9})?(?:ms|[wdhms]))+(?!\w)"
 STRING_PATTERN = r"""'(?:[^']|'')*'|"(?:[^"]|"")*\""""
 
-_UNIT_S = {
-    unit: Decimal(s)
-    for unit, s in {"w": "604800", "d": "86400", "h": "3600", "m": "60", "s": "1", "ms": "0.001"}.items()
-}
+_UNIT_MS = {"w": 604_800_000, "d": 86_400_000, "h": 3_600_000, "m": 60_000, "s": 1000, "ms": 1}
 _DURATION_PART = re.compile(r"(\d+(?:\.\d+)?)(ms|[wdhms])")
 _COMMIT = re.compile(r"[0-9a-f]{4,64}")
 _INTEGER = re.compile(r"[-+]?\d{1,18}")
 _ADVICE = {
-    Kind.NUMBER: "a number would fit here, such as 0.9 or 1e-3",
+    Kind.NUMBER: "a number without quotes would fit here, such as 0.9 or 1e-3",
     Kind.TEXT: "text in quotes would fit here, such as 'adam'",
     Kind.PARAM: "text in quotes, a number, or true or false would fit here",
     Kind.TIME: "a time would fit here: '2026-03-01', '2026-03-01 12:30', today, now - 7d, 2h ago, or milliseconds",
@@ -39,16 +36,6 @@ _ADVICE = {
     Kind.COMMIT: "at least 4 hex digits in quotes would fit here, such as 'abc12'",
     Kind.VERSION: "a version in quotes would fit here, such as '2.1'",
 }
-
-
-class Token(Protocol):
-    """A word of the text as the parser hands it out."""
-
-    @property
-    def type(self) -> str: ...
-
-    @property
-    def start_pos(self) -> int | None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +62,7 @@ def read_value(literal: Literal, kind: Kind, now_ms: int) -> Value:
     elif sort in ("TRUE", "FALSE") and kind in (Kind.BOOL, Kind.PARAM):
         value = sort == "TRUE"
     elif sort == "DURATION" and kind is Kind.DURATION and len(literal.words) == 1:
-        value = float(_seconds(word))
+        value = float(_milliseconds(word) / 1000)
     elif kind is Kind.TIME and sort in ("NOW", "TODAY", "YESTERDAY", "DURATION"):
         value = _read_moment(literal, now_ms)
     if value is None:
@@ -120,13 +107,13 @@ def _read_time(text: str, literal: Literal) -> int:
 def _read_moment(literal: Literal, now_ms: int) -> int | None:
     (sort, word), *rest = literal.words
     if sort == "DURATION":
-        return now_ms - _milliseconds(word) if rest else None  # "7d ago"; 7d alone is no time
+        return now_ms - int(_milliseconds(word)) if rest else None  # "7d ago"; 7d alone is no time
     moment = now_ms
     if sort != "NOW":
         midnight = datetime.fromtimestamp(now_ms / 1000).replace(hour=0, minute=0, second=0, microsecond=0)
         moment = _to_ms(midnight - timedelta(days=sort == "YESTERDAY"))
     for (_, sign), (_, duration) in zip(rest[::2], rest[1::2], strict=True):
-        moment += _milliseconds(duration) if sign == "+" else -_milliseconds(duration)
+        moment += int(_milliseconds(duration)) * (1 if sign == "+" else -1)
     return moment if abs(moment) < 1 << 62 else None
 
 
@@ -136,12 +123,8 @@ def _to_ms(moment: datetime) -> int:
     return int(whole.timestamp()) * 1000 + moment.microsecond // 1000
 
 
-def _seconds(word: str) -> Decimal:
-    return sum((Decimal(number) * _UNIT_S[unit] for number, unit in _DURATION_PART.findall(word)), Decimal(0))
-
-
-def _milliseconds(word: str) -> int:
-    return int(_seconds(word) * 1000)
+def _milliseconds(word: str) -> Decimal:
+    return sum((Decimal(number) * _UNIT_MS[unit] for number, unit in _DURATION_PART.findall(word)), Decimal(0))
 
 
 def _unquote(word: str) -> str:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from gittrack.schema.records import RunRecord, Scalar
 
-FORMAT = 1  # counted up whenever a table changes: an index of another number is built anew
+FORMAT = 2  # counted up whenever a table changes: an index of another number is built anew
 
 METRIC, PARAM, TAG = "metric", "param", "tag"
 
@@ -100,9 +100,10 @@ CREATE TABLE {schema}.fact (name TEXT PRIMARY KEY, value TEXT NOT NULL);
 # made when the tables have been filled: sorting once is cheaper than keeping them sorted
 KEY_INDEXES = """
 CREATE INDEX {schema}.metric_by_key ON metric (key, last);
-CREATE INDEX {schema}.param_by_key ON param (key, text, number);
+CREATE INDEX {schema}.param_by_key ON param (key, number, text);
 CREATE INDEX {schema}.tag_by_key ON tag (key, text);
 CREATE INDEX {schema}.run_by_start ON run (started_at DESC, id);
+CREATE INDEX {schema}.run_by_experiment ON run (experiment_id, started_at DESC, id);
 """
 
 

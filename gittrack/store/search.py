@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
-from typing import NamedTuple
 
 from gittrack.errors import GittrackError
 from gittrack.git.bulk import read_commits
@@ -12,7 +11,7 @@ from gittrack.git.objects import ObjectId
 from gittrack.git.repository import Repository
 from gittrack.schema.messages import parse_run_trailers
 from gittrack.schema.names import RunId
-from gittrack.schema.query import parse_order, parse_query
+from gittrack.schema.query import And, parse_order, parse_query
 from gittrack.schema.records import Lifecycle
 from gittrack.store.history import Revision
 from gittrack.store.learning import Told
@@ -22,20 +21,16 @@ from gittrack.store.search_rows import (
     RunColumns,
     RunRow,
     fetch_columns,
+    fetch_commits,
     fetch_rows,
-    note_found,
     note_selected,
 )
 from gittrack.store.search_sql import (
     Scope,
-    Statement,
     compile_count,
-    compile_first,
     compile_search,
     register_functions,
 )
-
-_LOOKED_AT = 3_000  # of the first runs in an order
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,9 +89,8 @@ def search_runs(
     asked = _Asked(question)
 
     def ask(runs: OpenedRuns) -> tuple[list[tuple[str, str | None]], list[str]]:
-        return [
-            (found.id, None if found.is_live else found.commit_id) for found in asked.select(runs)
-        ], runs.problems
+        asked.note(runs)
+        return fetch_commits(runs), runs.problems
 
     found, problems = ask_runs(repository, ask, told)
     committed = [(run_id, ObjectId(commit_id)) for run_id, commit_id in found if commit_id is not None]
@@ -126,104 +120,37 @@ def search_columns(
     return ask_runs(repository, lambda runs: (fetch_columns(runs, asked.note(runs)), runs.problems), told)
 
 
-class _Hit(NamedTuple):
-    """A run that fits: the schema that it stands in, its number there, and how it is read whole."""
-
-    schema: str
-    no: int
-    id: str
-    commit_id: str | None
-    is_live: bool
-
-
 class _Asked:
     """A question that has been read, so that a mistake in it is told before anything is opened."""
 
     def __init__(self, question: RunQuestion) -> None:
         self._question = question
-        self._condition = parse_query(question.filter, round(time.time() * 1000)) if question.filter else None
+        self._query = parse_query(question.filter, round(time.time() * 1000)) if question.filter else And(())
         self._order = tuple(map(parse_order, question.order_by)) if question.order_by else ()
 
-    def select(self, runs: OpenedRuns) -> list[_Hit]:
-        """The runs that fit, in order."""
-        few = self._look_at_few(runs)
-        if few is not None:
-            return few
-        asked = self._compile(runs)
-        return [_Hit(*row[: len(_Hit._fields)]) for row in runs.connection.execute(asked.sql, asked.values)]
-
     def note(self, runs: OpenedRuns) -> int:
-        """As `select`, but leaves the runs in a table to fetch them from; returns how many they are."""
-        few = self._look_at_few(runs)
-        if few is not None:
-            return note_found(runs, ((hit.schema, hit.no) for hit in few))
-        asked = self._compile(runs)
-        return note_selected(runs, asked.sql, asked.values)
-
-    def _compile(self, runs: OpenedRuns) -> Statement:
-        question = self._question
-        register_functions(runs.connection)
-        return compile_search(
-            self._condition,
+        """Leave the runs that fit, in order, in a table to fetch them from; returns how many they are."""
+        question, connection = self._question, runs.connection
+        register_functions(connection)
+        asked = compile_search(
+            connection,
+            self._query,
             self._order,
             self._scope(runs),
-            _KnownKeys(runs),
             limit=question.limit,
             offset=question.offset,
         )
-
-    def _look_at_few(self, runs: OpenedRuns) -> list[_Hit] | None:
-        """The runs that fit, where they are among the first in the order; None where that is not known.
-
-        Most filters leave enough of what comes first: then an index gives it, and not all that fits need be put in
-        order. Where they do not, a few milliseconds are lost.
-        """
-        offset, limit = self._question.offset, self._question.limit
-        if limit is None or offset + limit > _LOOKED_AT:
-            return None
-        register_functions(runs.connection)
-        asked = compile_first(self._condition, self._order, self._scope(runs), _KnownKeys(runs), _LOOKED_AT)
-        if asked is None:
-            return None
-        wanted = offset + limit
-        rows = runs.connection.execute(asked.sql, asked.values).fetchall()
-        if len(rows) < wanted:
-            return None
-        ordered_by = len(_Hit._fields) + bool(self._order)  # a term's first column says whether it is there
-        if wanted and rows[wanted - 1][-1] == rows[wanted - 1][ordered_by]:
-            return None  # others are its equals, and might come before it
-        return [_Hit(*row[: len(_Hit._fields)]) for row in rows[offset:wanted]]
+        return note_selected(runs, asked.sql, asked.values)
 
     def count(self, runs: OpenedRuns, found: int) -> int:
-        """How many fit; ``found`` of them are at hand."""
+        """How many fit; ``found`` of them have been noted."""
         question = self._question
-        if question.limit is None or (0 < found < question.limit):
+        if question.limit is None or 0 < found < question.limit:
             return question.offset + found
-        register_functions(runs.connection)
-        asked = compile_count(self._condition, self._scope(runs), _KnownKeys(runs))
+        asked = compile_count(runs.connection, self._query, self._scope(runs))
         (count,) = runs.connection.execute(asked.sql, asked.values).fetchone()
         return int(count)
 
     def _scope(self, runs: OpenedRuns) -> Scope:
         question = self._question
         return Scope(schemas=runs.schemas, experiment_ids=question.experiment_ids, lifecycle=question.lifecycle)
-
-
-class _KnownKeys:
-    """The keys of the tables, looked up as they are asked for."""
-
-    def __init__(self, runs: OpenedRuns) -> None:
-        self._runs = runs
-
-    def number(self, schema: str, kind: str, name: str) -> int:
-        asked = f"SELECT no FROM {schema}.key WHERE kind = ? AND name = ?"
-        row = self._runs.connection.execute(asked, (kind, name)).fetchone()
-        return int(row[0]) if row else -1
-
-    def knows_metric(self, name: str) -> bool:
-        return any(
-            self._runs.connection.execute(
-                f"SELECT 1 FROM {schema}.metric WHERE key = ? LIMIT 1", (self.number(schema, "metric", name),)
-            ).fetchone()
-            for schema in self._runs.schemas
-        )

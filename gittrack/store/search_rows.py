@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -88,20 +88,18 @@ def read_param(kind: str, text: str) -> Scalar:
     return _READ[kind](text)
 
 
-def note_found(runs: OpenedRuns, found: Iterable[tuple[str, int]]) -> int:
-    """Note the runs that were found, each by its schema and number, in order; returns how many."""
-    _make_room(runs)
-    put = "INSERT INTO temp.hit (place, no) VALUES (?, ?)"
-    runs.connection.executemany(put, found)
-    return _count(runs)
-
-
-def note_selected(runs: OpenedRuns, sql: str, values: Sequence[Any]) -> int:
+def note_selected(runs: OpenedRuns, sql: str, values: Mapping[str, object]) -> int:
     """Note the runs that a statement selects by ``place`` and ``no``, in its order; returns how many."""
     _make_room(runs)
     put = f"INSERT INTO temp.hit (place, no) SELECT place, no FROM ({sql})"
     runs.connection.execute(put, values)
     return _count(runs)
+
+
+def fetch_commits(runs: OpenedRuns) -> list[tuple[str, str | None]]:
+    """The ids of the runs that were noted, in their order, each with its commit; None for one in flight."""
+    found = sorted(_join_runs(runs, "run", "no", "id, commit_id, is_live"))
+    return [(run_id, None if is_live else commit_id) for _, run_id, commit_id, is_live in found]
 
 
 def fetch_rows(runs: OpenedRuns, count: int) -> list[RunRow]:
