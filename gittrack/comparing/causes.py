@@ -122,7 +122,8 @@ def _explain(
     trials = [plan_trial(table.factors[corners.places[at]], one, other) for at in missing] if change else []
     return Explanation(
         one=one.id, other=other.id, one_name=one.name, other_name=other.name, metric=key,
-        before=before, after=after,        is_chosen=is_chosen, change=change, asks_finite=asks_finite, runs=len(known), noise=noise,
+        before=before, after=after,
+        is_chosen=is_chosen, change=change, asks_finite=asks_finite, runs=len(known), noise=noise,
         causes=tuple(sorted(causes.values(), key=lambda cause: cause.rank(change))),
         interactions=tuple(_find_interactions(table, corners, change, noise)),
         trials=tuple(trials),

@@ -231,8 +231,8 @@ def test_a_hundred_thousand_runs_are_explained_in_seconds() -> None:
     rows = []
     for number in range(100_000):
         params = {f"p{at}": chance.randrange(4) for at in range(5)}
-        rows.append(make_row(number, {**params, "seed": number}, metrics={"acc": params["p0"] + chance.gauss(0, 0.1)},
-                             command=f"python train.py --seed {number}"))  # fmt: skip
+        metrics, command = {"acc": params["p0"] + chance.gauss(0, 0.1)}, f"python train.py --seed {number}"
+        rows.append(make_row(number, {**params, "seed": number}, metrics=metrics, command=command))
     one = next(row for row in rows if not any(row.params[f"p{at}"] for at in range(5)))
     other = next(row for row in rows if all(row.params[f"p{at}"] == 3 for at in range(5)))
     began = time.process_time()
