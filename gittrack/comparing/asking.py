@@ -5,8 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from gittrack.errors import InvalidValueError, NotFoundError, RepositoryError
+from gittrack.schema.records import Lifecycle
 from gittrack.store import experiments
-from gittrack.store.search import RunQuestion, RunRow, search
+from gittrack.store.search import RunQuestion, search
+from gittrack.store.search_rows import RunRow
 from gittrack.store.store import Store
 from gittrack.tracking.settings import find_repository
 
@@ -57,6 +59,6 @@ def read_rows(
     Raises:
         InvalidValueError: the filter cannot be read.
     """
-    lifecycle = None if deleted else "active"
-    question = RunQuestion(filter=filter_string, experiment_ids=experiment_ids, lifecycle=lifecycle)  # type: ignore[arg-type]
+    lifecycle: Lifecycle | None = None if deleted else "active"
+    question = RunQuestion(filter=filter_string, experiment_ids=experiment_ids, lifecycle=lifecycle)
     return search(store.repository, question).rows

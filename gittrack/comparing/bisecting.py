@@ -18,7 +18,7 @@ from gittrack.comparing.trials import repeat_command
 from gittrack.comparing.trying import Workbench, open_workbench
 from gittrack.errors import InvalidValueError, NotFoundError
 from gittrack.git.lineage import CommitTold, list_first_parents, resolve_commit, tell_commit
-from gittrack.store.search import RunRow
+from gittrack.store.search_rows import RunRow
 from gittrack.store.store import Store
 
 _CLOCK_SLACK_MS = 1000
@@ -69,7 +69,7 @@ class Crossing:
     """What a bisection found, with its evidence, oldest first.
 
     Attributes:
-        suspects: the commits or runs of which one is the first bad; one where it is found, none where nothing crossed.
+        suspects: the commits or runs of which one is the first bad; none where nothing crossed.
         next: the commit to run where more evidence is needed.
     """
 
@@ -153,12 +153,12 @@ class CommitBisection:
         line = self._find_line(good, bad, has_command=bool(command))
         places = {commit: at for at, commit in enumerate(line)}
         search = Bisection(len(line))
-        for commit, at in places.items():
+        for commit, place in places.items():
             verdict = self._judge(commit)
             if verdict not in ("failed", "undecided"):
-                search.judge(at, _as_verdict(verdict))
+                search.judge(place, _as_verdict(verdict))
             elif verdict == "undecided" and not command:
-                search.judge(at, "skipped")
+                search.judge(place, "skipped")
         if command:
             with open_workbench(self._store.repository) as bench:
                 while (at := search.next()) is not None:
@@ -217,7 +217,7 @@ class CommitBisection:
     def _measure(
         self, bench: Workbench, commit: str, command: Sequence[str], repeats: int, told: Callable[[str], None]
     ) -> Verdict:
-        """Run the command at a commit, again where the mean is within the tolerance; up to twice the repeats then."""
+        """Run the command at a commit; up to twice the repeats where the mean is within the tolerance."""
         most = 2 * repeats if self._threshold.tolerance else repeats
         for number in range(most):
             if number >= repeats and self._judge(commit) != "undecided":
@@ -255,8 +255,8 @@ class CommitBisection:
         steps = self._steps(line[wanted]) if wanted is not None else ()
         return Crossing(
             threshold=self._threshold, kind="commits", evidence=tuple(evidence), suspects=suspects,
-            is_found=is_found, verdict=_say(turn, self._threshold, line, "commit"), notes=tuple(notes), culprit=culprit,
-            next=line[wanted] if wanted is not None else None, steps=steps,
+            is_found=is_found, verdict=_say(turn, self._threshold, line, "commit"), notes=tuple(notes),
+            culprit=culprit,            next=line[wanted] if wanted is not None else None, steps=steps,
         )  # fmt: skip
 
     def _evidence(self, at: int, commit: str) -> Evidence:
@@ -300,11 +300,14 @@ def _say(turn: Turn | None, threshold: Threshold, names: Sequence[str], kind: st
     if turn is None:
         return f"no {kind} that is judged last has {threshold}: nothing to find"
     if not turn.has_good:
-        return f"{threshold} already at {kind} {names[turn.last][:12]}, the oldest that is judged: no good one is known"
+        return (
+            f"{threshold} already at {kind} {names[turn.last][:12]}, the oldest judged: none is known to be good"
+        )
     if turn.is_found:
         return f"{kind} {names[turn.last][:12]} is the first with {threshold}"
     count = turn.last - turn.first + 1
-    return f"one of {count} {kind}s from {names[turn.first][:12]} to {names[turn.last][:12]} is the first with {threshold}"
+    ends = f"{names[turn.first][:12]} to {names[turn.last][:12]}"
+    return f"one of {count} {kind}s from {ends} is the first with {threshold}"
 
 
 def _tell_turns(search: Bisection, names: Sequence[str]) -> list[str]:

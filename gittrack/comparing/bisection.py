@@ -58,7 +58,7 @@ class Bisection:
         return self._nearest(low + 1, high, (low + high) // 2)
 
     def answer(self) -> Turn | None:
-        """Where it turned, as far as is known; None where no commit is bad, or the newest that is judged is good."""
+        """Where it turned, as far as is known; None where no commit is bad, or the newest judged one is good."""
         low, high = self._bounds()
         return None if high is None else Turn(low + 1, high, low >= 0)
 

@@ -17,7 +17,7 @@ from gittrack.comparing.explanation import Cause, Explanation, Interaction
 from gittrack.comparing.factors import PRIOR, Factor, FactorTable, read_factors
 from gittrack.comparing.trials import plan_trial, repeat_trial
 from gittrack.errors import InvalidValueError, NotFoundError
-from gittrack.store.search import RunRow
+from gittrack.store.search_rows import RunRow
 
 _DESIGN_FACTORS_MAX = 60
 _INTERACTING_MAX = 12  # factors among which pairs are looked for

@@ -14,7 +14,7 @@ from typing import Literal
 
 from gittrack.comparing.command_lines import untold_by_params
 from gittrack.schema.records import Scalar
-from gittrack.store.search import RunRow
+from gittrack.store.search_rows import RunRow
 
 Kind = Literal["param", "code", "data", "environment", "command", "host", "seed", "label"]
 

@@ -1,7 +1,7 @@
 """Which params matter for a metric over many runs: permutation importance of a forest, and rank correlation.
 
-The forest's out-of-bag score says how well params explain the metric at all; where that is poor, its ranking is not
-to be believed, and the answer says so. From scikit-learn: `RandomForestRegressor`, `permutation_importance`.
+The forest's out-of-bag score says how well params explain the metric at all; where that is poor, its ranking is
+not to be believed, and the answer says so. From scikit-learn: `RandomForestRegressor`, `permutation_importance`.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from gittrack.comparing.asking import experiment_id_of, open_existing_store, rea
 from gittrack.comparing.factors import value_key
 from gittrack.schema.names import one_line
 from gittrack.schema.records import Scalar
-from gittrack.store.search import RunRow
+from gittrack.store.search_rows import RunRow
 
 if TYPE_CHECKING:
     import numpy as np
@@ -162,7 +162,7 @@ def importance(
     """Which params matter for a metric's last value, over some runs or an experiment's.
 
     Args:
-        runs: runs, ids or names; by default all of ``experiment``, or of the repository, that fit ``filter_string``.
+        runs: runs, ids or names; by default those of ``experiment``, or all, that fit ``filter_string``.
         statuses: only runs that ended so.
 
     Raises:
@@ -325,7 +325,7 @@ def _rank_correlation(left: Sequence[float], right: Sequence[float]) -> float | 
 
 def _find_correlated(features: np.ndarray[Any, Any], params: Sequence[str]) -> dict[str, tuple[str, ...]]:
     import numpy as np
-    from scipy.stats import rankdata  # type: ignore[import-untyped]
+    from scipy.stats import rankdata
 
     if len(params) < 2 or len(features) < _RUNS_MIN:
         return {}

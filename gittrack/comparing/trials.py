@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from gittrack.comparing.command_lines import change_param, join_command, split_command
 from gittrack.comparing.factors import Factor
-from gittrack.store.search import RunRow
+from gittrack.store.search_rows import RunRow
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,6 @@
 """Running the user's command at a commit: in a clone of its own, on shared objects, that is gone afterwards.
 
-The user's HEAD, index and work tree are not looked at. The runs that the command makes go to the user's repository.
+The user's HEAD, index and work tree stay as they are. The runs that the command makes go to the user's repository.
 It is the one place that runs code of a repository, and it runs what the user typed.
 """
 

@@ -13,7 +13,7 @@ from gittrack.git.bulk import read_blobs
 from gittrack.git.lineage import list_changes
 from gittrack.git.repository import Repository
 from gittrack.schema.packages import parse_packages
-from gittrack.store.search import RunRow
+from gittrack.store.search_rows import RunRow
 from gittrack.store.store import Store
 from gittrack.store.trees import REQUIREMENTS_FILE
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from gittrack.schema.records import MetricSummary, Scalar
-from gittrack.store.search import RunRow
+from gittrack.store.search_rows import RunRow
 
 
 def make_row(number: int, params: Mapping[str, Scalar] | None = None, **fields: Any) -> RunRow:

@@ -15,7 +15,7 @@ import pytest
 from gittrack.comparing.causes import choose_metric, explain
 from gittrack.comparing.explanation import Explanation
 from gittrack.errors import InvalidValueError, NotFoundError
-from gittrack.store.search import RunRow
+from gittrack.store.search_rows import RunRow
 
 from .making import make_row
 
