@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable
 
 import pytest
@@ -31,7 +32,7 @@ def grid(shell: Shell) -> Shell:
     for lr in ("0.1", "0.4"):
         for batch in ("32", "64"):
             for seed in ("1", "2", "3"):
-                shell.run("python", "train.py", "--lr", lr, "--batch", batch, "--seed", seed)
+                shell.run(sys.executable, "train.py", "--lr", lr, "--batch", batch, "--seed", seed)
     return shell
 
 
@@ -48,14 +49,14 @@ def test_why_names_the_learning_rate(grid: Shell) -> None:
 def test_why_gives_commands_to_try_where_nothing_is_measured(shell: Shell) -> None:
     (shell.folder / "train.py").write_text(TRAIN)
     shell.git("commit", "-qam", "train")
-    shell.run("python", "train.py", "--lr", "0.1", "--batch", "32", "--seed", "1")
+    shell.run(sys.executable, "train.py", "--lr", "0.1", "--batch", "32", "--seed", "1")
     (shell.folder / "train.py").write_text(TRAIN + "# more\n")
-    shell.run("python", "train.py", "--lr", "0.4", "--batch", "64", "--seed", "1")
+    shell.run(sys.executable, "train.py", "--lr", "0.4", "--batch", "64", "--seed", "1")
     shown = shell.gittrack("why", "@last", "digits~1")
     assert "it cannot be told yet" in shown
     assert "train.py: +0 -1" in shown
-    assert "python train.py --lr 0.1 --batch 64 --seed 1" in shown
-    assert "python train.py --lr 0.4 --batch 32 --seed 1" in shown
+    assert "train.py --lr 0.1 --batch 64 --seed 1" in shown
+    assert "train.py --lr 0.4 --batch 32 --seed 1" in shown
     assert "would tell the causes apart, if effects add" in shown
 
 

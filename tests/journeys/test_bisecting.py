@@ -20,6 +20,7 @@ assert os.environ.get("GITTRACK_BROKEN_AT") != {number!r}
 with gittrack.start_run():
     gittrack.log_metric("acc", {acc})
 """
+GITTRACK = str(Path(sys.executable).with_name("gittrack"))
 COMMAND = ("--", sys.executable, "train.py")
 
 
@@ -33,7 +34,7 @@ def make_history(repo: Repo, accuracies: list[float], broken: tuple[int, ...] = 
 
 
 def bisect(repo: Repo, *words: str, code: int = 0) -> Any:
-    argv = [sys.executable, "-m", "gittrack", "bisect", "acc", "--json", *words]
+    argv = [GITTRACK, "bisect", "acc", "--json", *words]
     done = subprocess.run(argv, cwd=repo.path, capture_output=True, text=True, check=False)
     assert done.returncode == code, (done.stdout, done.stderr)
     return json.loads(done.stdout) if done.stdout else done.stderr
@@ -138,7 +139,7 @@ def test_an_interrupt_leaves_nothing_behind(repo: Repo, tmp_path: Path) -> None:
     commits = make_history(repo, [0.9, 0.9, 0.1])
     waiting = f"import pathlib, time; pathlib.Path({str(tmp_path / 'began')!r}).touch(); time.sleep(60)"
     words = ("--below", "0.5", "--good", commits[0], "--bad", commits[-1], "--", sys.executable, "-c", waiting)
-    argv = [sys.executable, "-m", "gittrack", "bisect", "acc", *words]
+    argv = [GITTRACK, "bisect", "acc", *words]
     child = subprocess.Popen(
         argv, cwd=repo.path, start_new_session=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE
     )
