@@ -46,7 +46,7 @@ def bisect(
     are, with the runs going to this repository. Files that are not committed, and submodules, are not there.
     Exits with 1 where it cannot be told.
     """
-    from gittrack.cli.reading import open_reading
+    from gittrack.cli.opening import open_reading
     from gittrack.comparing import bisecting
     from gittrack.comparing.asking import experiment_id_of, read_rows
 

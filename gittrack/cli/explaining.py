@@ -31,7 +31,7 @@ def show_why(
 
     Runs that would tell more are printed as commands; none is run.
     """
-    from gittrack.cli.reading import open_reading
+    from gittrack.cli.opening import open_reading
     from gittrack.comparing.why import explain_runs
 
     found = explain_runs(open_reading(), a, b, metric)
@@ -58,7 +58,7 @@ def show_importance(
     as_json: _Json = False,
 ) -> None:
     """Rank params by how much they matter for a metric over many runs, and say how far to believe it."""
-    from gittrack.cli.reading import open_reading
+    from gittrack.cli.opening import open_reading
     from gittrack.comparing.importance import importance
 
     open_reading()
