@@ -46,7 +46,7 @@ class Workbench:
         Raises:
             CommandError: git cannot.
         """
-        self._git("checkout", "--quiet", "--force", "--detach", "--end-of-options", commit)
+        self._git("checkout", "--quiet", "--force", "--detach", commit, "--")  # an id: it cannot be an option
         self._git("clean", "--quiet", "-ffdx")
 
     def run(self, command: Sequence[str], experiment_id: str) -> int:
