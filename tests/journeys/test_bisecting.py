@@ -61,7 +61,7 @@ def test_the_commit_is_found_by_running_the_command(repo: Repo, tmp_path: Path) 
     assert found["is_found"]
     assert found["suspects"] == [commits[6]]
     assert found["culprit"]["subject"] == "change 6"
-    assert found["culprit"]["changes"] == [{"path": "train.py", "added": 1, "removed": 1}]
+    assert found["culprit"]["changes"] == [{"path": "train.py", "added": 2, "removed": 2}]
     ran = [one for one in found["evidence"] if one["runs"]]
     assert len(ran) <= 4
     assert {one["verdict"] for one in ran} == {"good", "bad"}
@@ -88,7 +88,7 @@ def test_existing_runs_come_first_and_the_next_commit_is_a_command(repo: Repo) -
     train(repo, commits[3])
     found = bisect(repo, "--below", "0.9")
     assert found["suspects"] == [commits[3]]
-    assert [one["verdict"] for one in found["evidence"]] == ["good", "bad", "bad"]
+    assert [one["verdict"] for one in found["evidence"]] == ["good", "bad"]  # the newest bad run is its
 
 
 def test_a_commit_that_cannot_be_run_is_skipped_and_leaves_a_range(repo: Repo) -> None:
