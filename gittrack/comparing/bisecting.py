@@ -224,7 +224,7 @@ class CommitBisection:
                 break
             bench.lay_out(commit)
             began = round(time.time() * 1000)
-            code = bench.run(command, self._experiment_id or "0")
+            code = bench.run(command, self._experiment_id)
             found = self._read_back(commit, began) if code == 0 else []
             if not found:
                 why = f"exit code {code}" if code else f"it logged no {self._threshold.metric}"

@@ -49,17 +49,19 @@ class Workbench:
         self._git("checkout", "--quiet", "--force", "--detach", commit, "--")  # an id: it cannot be an option
         self._git("clean", "--quiet", "-ffdx")
 
-    def run(self, command: Sequence[str], experiment_id: str) -> int:
+    def run(self, command: Sequence[str], experiment_id: str | None) -> int:
         """Run a command in the files, its output on stderr; returns its exit code, 128 + n for signal n.
+
+        Its runs go to an experiment, where one is given, unless the command itself chooses another.
 
         Raises:
             KeyboardInterrupt: the user ended it.
         """
         environment = {key: value for key, value in os.environ.items() if not key.startswith("GIT_")}
-        for name in ("GITTRACK_RUN_ID", "GITTRACK_EXPERIMENT_NAME"):
-            environment.pop(name, None)
+        environment.pop("GITTRACK_RUN_ID", None)
         environment["GITTRACK_URI"] = format_uri(self._repository.common_dir)
-        environment["GITTRACK_EXPERIMENT_ID"] = experiment_id
+        if experiment_id is not None:
+            environment["GITTRACK_EXPERIMENT_ID"] = experiment_id
         place = os.path.join(self._folder, self._below)
         try:
             code = subprocess.call(
