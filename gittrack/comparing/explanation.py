@@ -118,18 +118,19 @@ class Explanation:
         if not self.change:
             return f"nothing to explain: {self.metric} is the same in both"
         measured = [cause for cause in self.causes if cause.counts]
-        open_causes = [cause.factor.title for cause in self.causes if cause.status == "unmeasured"]
         substance = [cause for cause in self.causes if not cause.factor.is_noise]
+        untold = ("unmeasured", "measured at other values")
+        open_causes = [cause.factor.title for cause in substance or self.causes if cause.status in untold]
         if not substance and not measured:
             return self._say_equal()
         if self.is_noise:
             return "the change is within noise: runs that are equal differ by as much"
         if not measured:
             if not open_causes:
-                return (
-                    "no cause is measured to do it: what differs is within noise, or was measured elsewhere only"
-                )
-            return f"it cannot be told yet: no other run varies {_listed(open_causes, 'or')} alone"
+                return "no cause is measured to do it: what each thing that differs does alone is within noise"
+            return (
+                f"it cannot be told yet: no pair of runs shows {_listed(open_causes, 'or')} alone, at these values"
+            )
         joint = self.interactions[0] if self.interactions else None
         if joint is not None and abs(joint.extra) > abs(self.change) / 2:
             return f"{joint.one} and {joint.other} explain it together: neither does alone what both do"
