@@ -17,7 +17,7 @@ from gittrack.comparing.explanation import Explanation
 from gittrack.errors import InvalidValueError, NotFoundError
 from gittrack.store.search_rows import RunRow
 
-from .making import make_row
+from .rows import make_row
 
 
 def make_grid(truth: Callable[..., float], noise: float = 0.002, seeds: int = 2) -> list[RunRow]:

@@ -8,7 +8,7 @@ from gittrack.comparing.command_lines import change_param, split_command, untold
 from gittrack.comparing.factors import Factor, is_seed, read_factors
 from gittrack.schema.records import Scalar
 
-from .making import make_row
+from .rows import make_row
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from typing import Any
 from gittrack.comparing.importance import Importance, rank_params
 from gittrack.store.search_rows import RunRow
 
-from .making import make_row
+from .rows import make_row
 
 
 def make_rows(count: int, truth: Any, noise: float = 0.01) -> list[RunRow]:
