@@ -13,7 +13,8 @@ factor), `design` (which effects runs can tell apart), `trials` (runs to try), `
 
 Decided: a comparison is read from the runs themselves, never from the index, so that no answer is stale; text is
 compared here and not by git, whose attributes could start a stranger's programs. What is told of a cause is
-measured between runs that differ in one thing, so that a reader can check it; what no pair measures is said to be so.
+measured between runs that differ in one thing, so that a reader can check it; what no pair measures is said to be
+unmeasured.
 Rejected: pandas for tables of ten rows; a difference in id, times or the commit's name as a difference; a model
 fitted to all runs to explain two of them, which would always have an answer.
 """

@@ -39,12 +39,14 @@ def explain(
     other_id: str,
     metric: str | None = None,
     details: Mapping[str, str] | None = None,
+    pins: Sequence[str] = (),
 ) -> Explanation:
     """What can explain the change of a metric from one run to another, both among the rows.
 
     Args:
         metric: its last values are compared; where None, the one that changed most for its spread among runs.
         details: by a factor's name, what changed in it (files of the code, packages).
+        pins: the other run's packages that differ, as pip takes them.
 
     Raises:
         NotFoundError: one of the runs has no such metric. InvalidValueError: they have none in common.
@@ -56,7 +58,7 @@ def explain(
         if key not in row.metrics:
             known = ", ".join(row.metrics) or "none"
             raise NotFoundError(f"run {row.id[:8]} has no metric {key!r}", f"it has: {known}")
-    return _explain(rows, one, other, key, details or {}, is_chosen=metric is None)
+    return _explain(rows, one, other, key, details or {}, pins, is_chosen=metric is None)
 
 
 def choose_metric(rows: Sequence[RunRow], one: RunRow, other: RunRow) -> str:
@@ -87,7 +89,14 @@ def _relative_change(rows: Sequence[RunRow], before: float, after: float, key: s
 
 
 def _explain(
-    rows: Sequence[RunRow], one: RunRow, other: RunRow, key: str, details: Mapping[str, str], *, is_chosen: bool
+    rows: Sequence[RunRow],
+    one: RunRow,
+    other: RunRow,
+    key: str,
+    details: Mapping[str, str],
+    pins: Sequence[str],
+    *,
+    is_chosen: bool,
 ) -> Explanation:
     before, after = one.metrics[key].last, other.metrics[key].last
     asks_finite = not (math.isfinite(before) and math.isfinite(after))
@@ -119,7 +128,7 @@ def _explain(
     order = sorted(design, key=lambda place: PRIOR.index(table.factors[place].kind))
     likely_first = [corners.places.index(place) for place in order if place in corners.places]
     missing = find_missing(span, likely_first, len(corners.places))
-    trials = [plan_trial(table.factors[corners.places[at]], one, other) for at in missing] if change else []
+    trials = [plan_trial(table.factors[corners.places[at]], one, other, pins) for at in missing] if change else []
     return Explanation(
         one=one.id, other=other.id, one_name=one.name, other_name=other.name, metric=key,
         before=before, after=after,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 import math
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -11,6 +10,7 @@ from gittrack.comparing.effects import Effect, Noise
 from gittrack.comparing.factors import PRIOR, Factor
 from gittrack.comparing.trials import Trial
 from gittrack.schema.names import one_line
+from gittrack.tracking import html
 
 _TRIED_MAX = 64
 
@@ -219,16 +219,11 @@ class Explanation:
         return "\n".join(parts)
 
     def _repr_html_(self) -> str:
-        cells = "".join(
-            "<tr>" + "".join(f"<td>{html.escape(one_line(cell))}</td>" for cell in row) + "</tr>"
-            for row in self.table()
-        )
-        head = "".join(f"<th>{name}</th>" for name in ("cause", "change", "effect", "share", "evidence"))
-        notes = "".join(f"<li>{html.escape(one_line(line, 2000))}</li>" for line in self.notes())
-        steps = html.escape("\n".join(self.steps()))
+        notes = "".join(f"<li>{html.text(line)}</li>" for line in self.notes())
+        steps = "\n".join(map(html.text, self.steps()))
         return (
-            f"<div><p><b>{html.escape(self.heading())}</b><br>{html.escape(self.verdict)}</p>"
-            f"<table><thead><tr>{head}</tr></thead><tbody>{cells}</tbody></table><ul>{notes}</ul>"
+            f"<div>{html.heading(self.heading(), self.verdict)}"
+            f"{html.table(('cause', 'change', 'effect', 'share', 'evidence'), self.table())}<ul>{notes}</ul>"
             + (f"<pre>{steps}</pre>" if steps else "")
             + "</div>"
         )

@@ -6,7 +6,6 @@ not to be believed, and the answer says so. From scikit-learn: `RandomForestRegr
 
 from __future__ import annotations
 
-import html
 import math
 import random
 from collections.abc import Hashable, Iterable, Sequence
@@ -18,6 +17,7 @@ from gittrack.comparing.factors import value_key
 from gittrack.schema.names import one_line
 from gittrack.schema.records import Scalar
 from gittrack.store.search_rows import RunRow
+from gittrack.tracking import html
 
 if TYPE_CHECKING:
     import numpy as np
@@ -134,15 +134,9 @@ class Importance:
         return "\n".join([one_line(f"{self.metric}: {self.verdict}", 2000), "", *lines, "", *self._shown_notes()])
 
     def _repr_html_(self) -> str:
-        head = "".join(f"<th>{name}</th>" for name in _HEAD)
-        cells = "".join(
-            "<tr>" + "".join(f"<td>{html.escape(one_line(cell))}</td>" for cell in row) + "</tr>"
-            for row in self.cells()
-        )
-        notes = "".join(f"<li>{html.escape(line)}</li>" for line in self._shown_notes())
-        title = html.escape(one_line(f"{self.metric}: {self.verdict}", 2000))
-        table = f"<table><thead><tr>{head}</tr></thead><tbody>{cells}</tbody></table>"
-        return f"<div><p>{title}</p>{table}<ul>{notes}</ul></div>"
+        notes = "".join(f"<li>{html.text(line)}</li>" for line in self.notes())
+        table = html.table(_HEAD, self.cells())
+        return f"<div>{html.heading(self.metric, self.verdict)}{table}<ul>{notes}</ul></div>"
 
     def _shown_notes(self) -> list[str]:
         return [one_line(line, 2000) for line in self.notes()]

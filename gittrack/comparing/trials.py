@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from gittrack.comparing.command_lines import change_param, join_command, split_command
 from gittrack.comparing.factors import Factor
 from gittrack.store.search_rows import RunRow
+
+_PINS_MAX = 20  # more are installed from the run's own list
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,8 +22,8 @@ class Trial:
     commands: tuple[str, ...] = ()
 
 
-def plan_trial(factor: Factor, one: RunRow, other: RunRow) -> Trial:
-    """Run ``one`` again with a single factor as in run ``other``."""
+def plan_trial(factor: Factor, one: RunRow, other: RunRow, pins: Sequence[str] = ()) -> Trial:
+    """Run ``one`` again with a single factor as in run ``other``, whose packages that differ are ``pins``."""
     again = repeat_command(one)
     if factor.kind in ("param", "seed", "label"):
         return _change_param(factor, one, other)
@@ -29,11 +32,7 @@ def plan_trial(factor: Factor, one: RunRow, other: RunRow) -> Trial:
             factor.title, f"run {one.id[:8]}'s command on the code of {other.id[:8]}", code_commands(other, again)
         )
     if factor.kind == "environment":
-        words = f"run {one.id[:8]}'s command with the packages of {other.id[:8]}"
-        packages = f"{other.commit_id}:environment/requirements.txt"
-        wanted = f"git show {packages} > requirements.txt" if other.commit_id else ""
-        commands = (wanted, "pip install -r requirements.txt", again) if wanted and again else ()
-        return Trial(factor.title, words, commands)
+        return _change_packages(factor, one, other, pins)
     if factor.kind == "command":
         return Trial(
             factor.title, f"run {one.id[:8]} with the arguments of {other.id[:8]}", _given(repeat_command(other))
@@ -76,6 +75,17 @@ def _change_param(factor: Factor, one: RunRow, other: RunRow) -> Trial:
     return Trial(
         factor.title, words, _given(change_param(one.command, factor.name, one.params.get(factor.name), value))
     )
+
+
+def _change_packages(factor: Factor, one: RunRow, other: RunRow, pins: Sequence[str]) -> Trial:
+    words = f"run {one.id[:8]}'s command with the packages of {other.id[:8]}"
+    again = repeat_command(one)
+    if 0 < len(pins) <= _PINS_MAX:
+        return Trial(factor.title, words, (shlex.join(["pip", "install", *pins]), *_given(again)))
+    if not other.commit_id:
+        return Trial(factor.title, words)
+    told = f"git show {other.commit_id}:environment/requirements.txt > requirements.txt"
+    return Trial(factor.title, words, (told, "pip install -r requirements.txt", *_given(again)))
 
 
 def _given(command: str | None) -> tuple[str, ...]:

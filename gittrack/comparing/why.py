@@ -42,22 +42,26 @@ def explain_runs(store: Store, a: Any, b: Any, metric: str | None) -> Explanatio
     rows = read_rows(store, tuple(sorted(ids)), deleted=True)
     rows = [row for row in rows if row.lifecycle == "active" or row.id in (one_id, other_id)]
     by_id = {row.id: row for row in rows}
-    details = _read_details(store.repository, by_id[one_id], by_id[other_id])
-    return explain(rows, one_id, other_id, metric, details)
+    one, other = by_id[one_id], by_id[other_id]
+    packages = _read_packages(store.repository, one, other) if one.environment != other.environment else [{}, {}]
+    details = {"code": _tell_code(store.repository, one, other), "environment": _few(_diff_packages(*packages))}
+    return explain(rows, one_id, other_id, metric, details, _pin(*packages))
 
 
-def _read_details(repository: Repository, one: RunRow, other: RunRow) -> Mapping[str, str]:
-    """What changed in the code and in the packages, in a few words."""
-    found = {}
-    if one.code and other.code and one.code != other.code:
-        try:
-            changes = [str(change) for change in list_changes(repository, one.code, other.code)]
-        except (CommandError, RepositoryError):  # code of a run in flight is not in git yet
-            changes = []
-        found["code"] = _few(changes)
-    if one.environment != other.environment:
-        found["environment"] = _few(_diff_packages(*_read_packages(repository, one, other)))
-    return found
+def _tell_code(repository: Repository, one: RunRow, other: RunRow) -> str:
+    """The files that differ, in a few words; empty where that cannot be told."""
+    if not one.code or not other.code or one.code == other.code:
+        return ""
+    try:
+        return _few([str(change) for change in list_changes(repository, one.code, other.code)])
+    except (CommandError, RepositoryError):  # code of a run in flight is not in git yet
+        return ""
+
+
+def _pin(before: Mapping[str, str], after: Mapping[str, str]) -> list[str]:
+    """The packages of the other run that differ, as pip takes them."""
+    changed = [(name, version) for name, version in sorted(after.items()) if before.get(name) != version]
+    return [f"{name} {version}" if version.startswith("@") else f"{name}=={version}" for name, version in changed]
 
 
 def _read_packages(repository: Repository, *rows: RunRow) -> list[dict[str, str]]:

@@ -14,6 +14,8 @@ import pytest
 
 from gittrack.comparing.causes import choose_metric, explain
 from gittrack.comparing.explanation import Explanation
+from gittrack.comparing.factors import Factor
+from gittrack.comparing.trials import plan_trial
 from gittrack.errors import InvalidValueError, NotFoundError
 from gittrack.store.search_rows import RunRow
 
@@ -149,6 +151,21 @@ def test_two_runs_alone_leave_all_unmeasured_and_the_fewest_runs_tell_them_apart
     ]
     assert found.trials[2].commands[0] == f"git worktree add --detach ../try {'b' * 40}"
     assert found.repeat is not None
+
+
+def test_packages_that_differ_are_installed_by_name() -> None:
+    one = make_row(1, environment="e1", command="python train.py", metrics={"acc": 0.9})
+    other = make_row(2, {"lr": 1}, environment="e2", metrics={"acc": 0.8})
+    third = make_row(3, {"lr": 1}, environment="e3", code="c3", metrics={"acc": 0.7})
+    found = explain([one, other, third], one.id, other.id, pins=["numpy==2.0", "x @ https://a/b?c&d"])
+    assert [trial.changes for trial in found.trials] == ["lr", "environment"]  # and the command is the rest
+    trial = plan_trial(Factor("environment", "environment"), one, other, ["numpy==2.0", "x @ https://a/b?c&d"])
+    assert trial.commands == ("pip install numpy==2.0 'x @ https://a/b?c&d'", "python train.py")
+    assert plan_trial(Factor("environment", "environment"), one, other).commands == (
+        f"git show {other.commit_id}:environment/requirements.txt > requirements.txt",
+        "pip install -r requirements.txt",
+        "python train.py",
+    )
 
 
 def test_existing_runs_shorten_the_list() -> None:

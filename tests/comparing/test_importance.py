@@ -109,9 +109,9 @@ def test_a_hundred_thousand_runs_are_sampled_and_it_says_so() -> None:
 
 
 def test_what_it_shows_is_harmless() -> None:
-    rows = [make_row(n, {"<b>\x1b": n}, metrics={"<script>": float(n)}) for n in range(12)]
+    rows = [make_row(n, {"<u>\x1b": n}, metrics={"<script>": float(n)}) for n in range(12)]
     found = rank_params(rows, "<script>")
-    assert "<b>" not in found._repr_html_()
+    assert "<u>" not in found._repr_html_()
     assert "<script>" not in found._repr_html_()
     assert "\x1b" not in found._repr_html_() + str(found)
-    assert json.loads(json.dumps(found.to_dict()))["table"][0]["param"] == "<b>\x1b"
+    assert json.loads(json.dumps(found.to_dict()))["table"][0]["param"] == "<u>\x1b"
