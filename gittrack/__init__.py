@@ -71,6 +71,8 @@ _WHERE = {
     "ActiveRun": "gittrack.tracking.active",
     "metrics": "gittrack.tracking.histories",
     "plot": "gittrack.comparing.charts",
+    "why": "gittrack.comparing.why",
+    "importance": "gittrack.comparing.importance",
     "GittrackError": "gittrack.errors",
     "diff": "gittrack.comparing.diffing",
 }
@@ -100,6 +102,8 @@ if TYPE_CHECKING:
     from gittrack import entities as entities
     from gittrack.comparing.charts import plot as plot
     from gittrack.comparing.diffing import diff as diff
+    from gittrack.comparing.importance import importance as importance
+    from gittrack.comparing.why import why as why
     from gittrack.errors import GittrackError as GittrackError
     from gittrack.tracking.active import ActiveRun as ActiveRun
     from gittrack.tracking.by_id import *  # noqa: F403
