@@ -6,18 +6,30 @@ The index says which runs fit; the one that is given is read from git, and must 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
 from gittrack.errors import AmbiguousError, NotFoundError
+from gittrack.git.bulk import read_commits
+from gittrack.git.objects import ObjectId
 from gittrack.git.repository import Repository
+from gittrack.schema.messages import parse_run_trailers
 from gittrack.schema.names import is_run_id
+from gittrack.store.history import Revision
 from gittrack.store.index import drop_index
 from gittrack.store.opened_runs import OpenedRuns, ask_runs
-from gittrack.store.runs import StoredRun, get_run
+from gittrack.store.runs import StoredRun, get_run, load_runs
 
 _PREFIX_MIN = 4
 _CANDIDATES_MAX = 20
 
-_Found = tuple[str, str, int]  # id, name and start of a run
+
+class _Found(NamedTuple):
+    """A run that fits, as the index has it; without a commit it is in flight."""
+
+    id: str
+    name: str
+    started_at: int
+    commit_id: str | None
 
 
 def resolve(repository: Repository, asked: str) -> StoredRun:
@@ -29,12 +41,27 @@ def resolve(repository: Repository, asked: str) -> StoredRun:
     if is_run_id(asked):
         return get_run(repository, asked)
     for _ in range(2):
-        run_id = ask_runs(repository, lambda runs: _find(runs, asked))
-        stored = get_run(repository, run_id)
+        found = ask_runs(repository, lambda runs: _find(runs, asked))
+        stored = _read(repository, found) or get_run(repository, found.id)
         if _fits(stored, asked):
             return stored
         drop_index(repository)  # it said something else than git does
     raise NotFoundError(f"no run is called {asked!r}", "list the runs: gittrack ls")
+
+
+def _read(repository: Repository, found: _Found) -> StoredRun | None:
+    """The run by the commit that the index names; None where that does not hold it, or it is in flight.
+
+    Looking for its revisions through a history of 100,000 runs would take half a second.
+    """
+    if found.commit_id is None:
+        return None
+    (commit,) = read_commits(repository, [ObjectId(found.commit_id)])
+    named = parse_run_trailers(commit.message) if commit is not None else None
+    if commit is None or named is None or named[0] != found.id:
+        return None
+    runs, _ = load_runs(repository, [Revision(found.id, named[1], commit)])
+    return runs[0] if runs else None
 
 
 def _fits(stored: StoredRun, asked: str) -> bool:
@@ -46,8 +73,8 @@ def _fits(stored: StoredRun, asked: str) -> bool:
     )
 
 
-def _find(runs: OpenedRuns, asked: str) -> str:
-    """The id of the run that is meant."""
+def _find(runs: OpenedRuns, asked: str) -> _Found:
+    """The run that is meant."""
     if asked == "@last":
         return _nth(runs, "lifecycle = 'active'", (), 0, asked)
     name, tilde, number = asked.rpartition("~")
@@ -58,9 +85,9 @@ def _find(runs: OpenedRuns, asked: str) -> str:
             return _nth(runs, f"lifecycle = 'active' AND experiment_id IN ({marks})", ids, int(number), asked)
     for fitting in _list_fitting(runs, asked):
         if len(fitting) == 1:
-            return fitting[0][0]
+            return fitting[0]
         if fitting:
-            shown = [f"{run_id[:12]}  {run_name}" for run_id, run_name, _ in fitting[:_CANDIDATES_MAX]]
+            shown = [f"{one.id[:12]}  {one.name}" for one in fitting[:_CANDIDATES_MAX]]
             if len(fitting) > _CANDIDATES_MAX:
                 shown.append("…")
             raise AmbiguousError(f"{asked!r} fits {len(fitting)} runs", shown)
@@ -86,26 +113,28 @@ def _list_experiments(runs: OpenedRuns, name: str) -> list[str]:
 
 
 def _select(runs: OpenedRuns, where: str, values: dict[str, str]) -> list[_Found]:
-    return runs.connection.execute(f"{_from(runs, where)} ORDER BY started_at DESC, id DESC", values).fetchall()
+    ordered = f"{_from(runs, where)} ORDER BY started_at DESC, id DESC"
+    return [_Found(*row) for row in runs.connection.execute(ordered, values)]
 
 
-def _nth(runs: OpenedRuns, where: str, values: Sequence[str], number: int, asked: str) -> str:
-    """The id of the run that many places behind the newest."""
+def _nth(runs: OpenedRuns, where: str, values: Sequence[str], number: int, asked: str) -> _Found:
+    """The run that many places behind the newest."""
     bound = [*values] * len(runs.schemas)
     ordered = f"{_from(runs, where)} ORDER BY started_at DESC, id DESC LIMIT 1 OFFSET ?"
     row = runs.connection.execute(ordered, [*bound, min(number, 1 << 62)]).fetchone()
     if row is None:
         (count,) = runs.connection.execute(f"SELECT count(*) FROM ({_from(runs, where)})", bound).fetchone()
         raise NotFoundError(f"{asked!r} goes back further than there are runs ({count})", "list them: gittrack ls")
-    return str(row[0])
+    return _Found(*row)
 
 
 def _from(runs: OpenedRuns, where: str) -> str:
     """The runs that fit, with what orders them; those in flight hide what is committed of them."""
-    arms = [f"SELECT id, name, started_at FROM main.run WHERE ({where})"]
+    columns = "id, name, started_at, CASE WHEN is_live THEN NULL ELSE commit_id END"
+    arms = [f"SELECT {columns} AS commit_id FROM main.run WHERE ({where})"]
     if "live" in runs.schemas:
         arms = [
             f"{arms[0]} AND id NOT IN (SELECT id FROM live.run)",
-            f"SELECT id, name, started_at FROM live.run WHERE ({where})",
+            f"SELECT {columns} FROM live.run WHERE ({where})",
         ]
-    return f"SELECT id, name, started_at FROM ({' UNION ALL '.join(arms)})"
+    return f"SELECT id, name, started_at, commit_id FROM ({' UNION ALL '.join(arms)})"
