@@ -44,7 +44,7 @@ def run(argv: list[str], folder: Path, environment: dict[str, str]) -> str:
 
 
 def test_the_python_code_runs(folder: Path, environment: dict[str, str]) -> None:
-    for code in blocks("python"):
+    for code in blocks("python"):  # the second looks for what the first has logged
         assert run([sys.executable, "-W", "error", "-c", code], folder, environment) == "0.7\n"
 
 
