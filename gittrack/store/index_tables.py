@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from gittrack.schema.records import RunRecord, Scalar
 
-FORMAT = 1  # counted up whenever a table changes: an index of another number is built anew
+FORMAT = 2  # counted up whenever a table changes: an index of another number is built anew
 
 METRIC, PARAM, TAG = "metric", "param", "tag"
 
@@ -124,7 +124,9 @@ def number_of(value: Scalar) -> float | None:
         return None
     try:
         number = float(value)
-    except (ValueError, OverflowError):
+    except OverflowError:  # a whole number beyond all floats
+        return math.inf if int(value) > 0 else -math.inf
+    except ValueError:
         return None
     return None if math.isnan(number) else number
 

@@ -5,6 +5,7 @@ The index says which runs fit; the one that is given is read from git, and must 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 
 from gittrack.errors import AmbiguousError, NotFoundError
@@ -16,6 +17,7 @@ from gittrack.store.runs import StoredRun, get_run
 
 _PREFIX_MIN = 4
 _CANDIDATES_MAX = 20
+_COUNTED = re.compile(r"(?P<experiment>.*)~(?P<number>[0-9]{1,18})", re.DOTALL)
 
 _Found = tuple[str, str, int]  # id, name and start of a run
 
@@ -30,32 +32,36 @@ def resolve(repository: Repository, asked: str) -> StoredRun:
         return get_run(repository, asked)
     for _ in range(2):
         run_id = ask_runs(repository, lambda runs: _find(runs, asked))
-        stored = get_run(repository, run_id)
-        if _fits(stored, asked):
-            return stored
+        try:
+            stored = get_run(repository, run_id)
+        except NotFoundError:
+            pass
+        else:
+            if _fits(stored, asked):
+                return stored
         drop_index(repository)  # it said something else than git does
     raise NotFoundError(f"no run is called {asked!r}", "list the runs: gittrack ls")
 
 
 def _fits(stored: StoredRun, asked: str) -> bool:
     """Whether a run is what was asked for, as far as it can tell alone."""
-    is_counted = asked == "@last" or asked.rpartition("~")[2].isdigit()
     commit = stored.commit.id if stored.commit else ""
-    return (
-        is_counted or asked == stored.record.name or stored.record.id.startswith(asked) or commit.startswith(asked)
-    )
+    if asked == stored.record.name or stored.record.id.startswith(asked) or commit.startswith(asked):
+        return True
+    is_counted = asked == "@last" or _COUNTED.fullmatch(asked) is not None
+    return is_counted and stored.record.lifecycle == "active"
 
 
 def _find(runs: OpenedRuns, asked: str) -> str:
     """The id of the run that is meant."""
     if asked == "@last":
         return _nth(runs, "lifecycle = 'active'", (), 0, asked)
-    name, tilde, number = asked.rpartition("~")
-    if tilde and number.isdigit():
-        ids = _list_experiments(runs, name)
-        if ids:
-            marks = ",".join("?" * len(ids))
-            return _nth(runs, f"lifecycle = 'active' AND experiment_id IN ({marks})", ids, int(number), asked)
+    counted = _COUNTED.fullmatch(asked)
+    ids = _list_experiments(runs, counted["experiment"]) if counted else []
+    if counted and ids:
+        marks = ",".join("?" * len(ids))
+        where = f"lifecycle = 'active' AND experiment_id IN ({marks})"
+        return _nth(runs, where, ids, int(counted["number"]), asked)
     for fitting in _list_fitting(runs, asked):
         if len(fitting) == 1:
             return fitting[0][0]
@@ -93,7 +99,7 @@ def _nth(runs: OpenedRuns, where: str, values: Sequence[str], number: int, asked
     """The id of the run that many places behind the newest."""
     bound = [*values] * len(runs.schemas)
     ordered = f"{_from(runs, where)} ORDER BY started_at DESC, id DESC LIMIT 1 OFFSET ?"
-    row = runs.connection.execute(ordered, [*bound, min(number, 1 << 62)]).fetchone()
+    row = runs.connection.execute(ordered, [*bound, number]).fetchone()
     if row is None:
         (count,) = runs.connection.execute(f"SELECT count(*) FROM ({_from(runs, where)})", bound).fetchone()
         raise NotFoundError(f"{asked!r} goes back further than there are runs ({count})", "list them: gittrack ls")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -35,6 +36,7 @@ from gittrack.store.search_sql import (
     register_functions,
 )
 
+_AT_ONCE = 500  # ids in a statement
 _LOOKED_AT = 3_000  # of the first runs in an order
 
 
@@ -99,6 +101,29 @@ def search_runs(
         ], runs.problems
 
     found, problems = ask_runs(repository, ask, told)
+    loaded, unread = _load(repository, found)
+    return loaded, [*problems, *unread]
+
+
+def find_by_ids(repository: Repository, run_ids: Sequence[str]) -> list[StoredRun]:
+    """The runs with these ids, whole, in their order; what is not there or cannot be read is left out."""
+
+    def ask(runs: OpenedRuns) -> list[tuple[str, str | None]]:
+        known: dict[str, str | None] = {}
+        for schema in runs.schemas:  # those in flight last
+            for start in range(0, len(run_ids), _AT_ONCE):
+                part = run_ids[start : start + _AT_ONCE]
+                commit = "CASE WHEN is_live THEN NULL ELSE commit_id END"
+                asked = f"SELECT id, {commit} FROM {schema}.run WHERE id IN ({', '.join('?' * len(part))})"
+                known.update(runs.connection.execute(asked, part))
+        return [(run_id, known[run_id]) for run_id in run_ids if run_id in known]
+
+    return _load(repository, ask_runs(repository, ask))[0]
+
+
+def _load(repository: Repository, found: Sequence[tuple[str, str | None]]) -> tuple[list[StoredRun], list[str]]:
+    """Runs by their ids and commits, None for one in flight; and what could not be read."""
+    problems = []
     committed = [(run_id, ObjectId(commit_id)) for run_id, commit_id in found if commit_id is not None]
     revisions = []
     for (run_id, _), commit in zip(
