@@ -135,7 +135,8 @@ def _lay_out_file(rows: Sequence[RunRow], chosen: list[Column] | None, groups: l
     from gittrack.cli.run_table import Column, all_columns, group_rows
 
     if groups is not None:
-        return group_rows(rows, groups, Column.export)
+        titles, cells = group_rows(rows, groups, Column.export)
+        return [column.file_title for column in groups] + titles[len(groups) :], cells
     columns = chosen or all_columns(rows)
     return [column.file_title for column in columns], [[column.export(row) for column in columns] for row in rows]
 
@@ -194,10 +195,14 @@ def _refresh(make: Callable[[_Tell], _Shown]) -> None:
 def _format_csv(titles: Sequence[str], cells: Sequence[Sequence[Any]]) -> str:
     """CSV (RFC 4180) that a spreadsheet takes for data: text that it would run as a formula begins with "'"."""
     text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(map(_harmless, titles))
-    writer.writerows([_harmless(cell) for cell in row] for row in cells)
-    return text.getvalue()
+    # with another end of line the writer would leave a carriage return inside of a field without quotes
+    writer = csv.writer(text, lineterminator="\r\n")
+    lines = []
+    for row in (titles, *cells):
+        writer.writerow(map(_harmless, row))
+        lines.append(text.getvalue().removesuffix("\r\n") + "\n")
+        text.seek(text.truncate(0))
+    return "".join(lines)
 
 
 def _harmless(cell: Any) -> Any:
