@@ -46,14 +46,14 @@ def bisect(
     are, with the runs going to this repository. Files that are not committed, and submodules, are not there.
     Exits with 1 where it cannot be told.
     """
-    from gittrack.cli.opening import open_reading
+    from gittrack.cli.opening import find_experiment_id, open_reading
     from gittrack.comparing import bisecting
-    from gittrack.comparing.asking import experiment_id_of, read_rows
+    from gittrack.comparing.asking import read_rows
 
     experiment, command = _split_words(words or [])
     threshold = bisecting.check_threshold(metric, below, above, tolerance)
     store = open_reading()
-    wanted = experiment_id_of(store, experiment) if experiment else None
+    wanted = find_experiment_id(store, experiment) if experiment else None
     if over_runs:
         _refuse(command, good, bad)
         found = bisecting.bisect_runs(read_rows(store, (wanted,) if wanted else None, filter_string), threshold)

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import csv
 import io
+import os
+import shutil
 import sys
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -14,8 +17,10 @@ import typer
 from gittrack.cli import output
 from gittrack.cli.opening import find_experiment_id, open_reading
 from gittrack.errors import InvalidValueError, MissingToolError
+from gittrack.schema.names import one_line
 
 if TYPE_CHECKING:
+    from gittrack.cli.ranking import Ranking
     from gittrack.cli.run_table import Column
     from gittrack.store.search import RunQuestion
     from gittrack.store.search_rows import RunRow
@@ -24,10 +29,12 @@ if TYPE_CHECKING:
 _LIMIT = 100
 _REFRESH_S = 2.0
 _HOME, _CLEAR_LINE, _CLEAR_BELOW = "\x1b[H", "\x1b[K", "\x1b[J"
+_OTHER_SCREEN, _FIRST_SCREEN = "\x1b[?1049h\x1b[?25l", "\x1b[?25h\x1b[?1049l"  # without the cursor, and with it
 _FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n")
 _EMPTY = "no runs yet: log one with gittrack.log(…) or gittrack exec -- CMD"
 
 _Shown = tuple[list[str], list[list[Any]]]
+_Tell = Callable[[str], None]
 
 
 def register(app: typer.Typer) -> None:
@@ -66,42 +73,52 @@ def list_runs(
     ] = None,
 ) -> None:
     """List runs, newest first: their metrics, and the params in which they differ."""
+    from gittrack.cli.ranking import parse_best
     from gittrack.cli.run_table import parse_columns
     from gittrack.store.search import RunQuestion
 
     chosen = parse_columns(columns) if columns else None
     groups = parse_columns(group_by) if group_by else None
-    store = open_reading()
+    ranking = parse_best(best) if best is not None else None
     is_export = as_csv or parquet is not None
+    if live:
+        _require_terminal(is_plain=not (as_json or is_export))
+    store = open_reading()
     question = RunQuestion(
         filter=fitting,
-        order_by=_order_by(sort or [], best),
+        order_by=_order_by(sort or [], ranking),
         experiment_ids=(find_experiment_id(store, experiment),) if experiment else None,
         lifecycle="deleted" if deleted else "active",
         limit=(None if is_export or groups else _LIMIT) if limit is None else (limit or None),
     )
     if live:
-        _refresh(lambda: _layout(_find(store, question), chosen, groups))
+        _refresh(lambda tell: _layout(_find(store, question, ranking, tell), chosen, groups))
     elif as_json and groups is None:
         _print_json(store, question)
-    elif is_export:
-        _export(_find(store, question), chosen, groups, parquet)
-    else:
-        titles, cells = _layout(_find(store, question), chosen, groups)
-        if as_json:
-            output.print_json([dict(zip(titles, row, strict=True)) for row in cells])
+    elif is_export or as_json:
+        titles, cells = _lay_out_file(_find(store, question, ranking, output.note), chosen, groups)
+        if parquet is not None:
+            _write_parquet(parquet, titles, cells)
+        elif as_csv:
+            output.show(_format_csv(titles, cells), page=False)
         else:
-            output.print_table(titles, cells, _EMPTY)
+            output.print_json([dict(zip(titles, row, strict=True)) for row in cells])
+    else:
+        output.print_table(*_layout(_find(store, question, ranking, output.note), chosen, groups), _EMPTY)
 
 
-def _find(store: Store, question: RunQuestion) -> list[RunRow]:
+def _find(store: Store, question: RunQuestion, ranking: Ranking | None, tell: _Tell) -> list[RunRow]:
+    """The runs that are asked for; what else is to be said of them goes to ``tell``, a line each."""
+    from gittrack.cli.run_table import read_metric
     from gittrack.store.search import search
 
     found = search(store.repository, question, output.tell_reading)
     for problem in found.problems:
-        output.note(f"warning: {problem}")
+        tell(f"warning: {problem}")
     if len(found.rows) < found.total:
-        output.note(f"{len(found.rows)} of {found.total} runs; all of them: --limit 0")
+        tell(f"{len(found.rows)} of {found.total} runs; all of them: --limit 0")
+    if ranking and found.rows and read_metric(found.rows[0], ranking.key) is None:
+        tell(f"none of these runs has a metric {ranking.key!r}")
     return found.rows
 
 
@@ -114,85 +131,78 @@ def _layout(rows: Sequence[RunRow], chosen: list[Column] | None, groups: list[Co
     return [column.title for column in columns], [[column.show(row) for column in columns] for row in rows]
 
 
+def _lay_out_file(rows: Sequence[RunRow], chosen: list[Column] | None, groups: list[Column] | None) -> _Shown:
+    from gittrack.cli.run_table import Column, all_columns, group_rows
+
+    if groups is not None:
+        titles, cells = group_rows(rows, groups, Column.export)
+        return [column.file_title for column in groups] + titles[len(groups) :], cells
+    columns = chosen or all_columns(rows)
+    return [column.file_title for column in columns], [[column.export(row) for column in columns] for row in rows]
+
+
 def _print_json(store: Store, question: RunQuestion) -> None:
     from gittrack.cli.describing import run_json
     from gittrack.store.search import search_runs
 
-    runs, problems = search_runs(store.repository, question, output.tell_reading)
+    limit = question.limit
+    asked = question if limit is None else replace(question, limit=limit + 1)  # to know whether there are more
+    runs, problems = search_runs(store.repository, asked, output.tell_reading)
     for problem in problems:
         output.note(f"warning: {problem}")
-    output.print_json([run_json(stored) for stored in runs])
+    if limit is not None and len(runs) > limit:
+        output.note(f"the first {limit} runs; all of them: --limit 0")
+    output.print_json([run_json(stored) for stored in runs[:limit]])
 
 
-def _order_by(sort: Sequence[str], best: str | None) -> tuple[str, ...]:
-    """The terms of the order; '-' before one turns it round.
-
-    Raises:
-        InvalidValueError: nobody can tell which way a metric is better.
-    """
+def _order_by(sort: Sequence[str], ranking: Ranking | None) -> tuple[str, ...]:
+    """The terms of the order; '-' before one turns it round."""
     terms = [f"{term[1:]} desc" if term.startswith("-") else term for term in sort]
-    if best is None:
-        return tuple(terms)
-    metric, _, way = best.strip().partition(" ")
-    if not metric.startswith(("metrics.", "metric.")):
-        metric = f"metrics.{metric}"
-    return (f"{metric} {'asc' if _is_lower_better(metric, way.strip().lower()) else 'desc'}", *terms)
+    return (ranking.term, *terms) if ranking else tuple(terms)
 
 
-def _is_lower_better(metric: str, way: str) -> bool:
-    from gittrack.schema.directions import find_goal
-
-    goal = way or find_goal(metric.partition(".")[2])
-    if goal not in ("min", "max"):
-        raise InvalidValueError(
-            f"whether a lower or a higher {metric} is better is not known", f"say it: --best '{metric} max'"
-        )
-    return goal == "min"
-
-
-def _refresh(make: Callable[[], _Shown]) -> None:
-    """Show a table in place, again and again, until the person has seen enough.
-
-    Raises:
-        InvalidValueError: stdout is no terminal.
-    """
-    if not output.is_terminal():
+def _require_terminal(*, is_plain: bool) -> None:
+    if not is_plain:
+        raise InvalidValueError("--live shows a table: it goes with no --json, --csv or --parquet")
+    if not output.is_terminal() or os.environ.get("TERM") == "dumb":
         raise InvalidValueError("--live needs a terminal", "leave it out, or run gittrack ls again and again")
+
+
+def _refresh(make: Callable[[_Tell], _Shown]) -> None:
+    """Show a table in place, on a screen of its own, until the person has seen enough; the last one stays."""
+    text = ""
+    sys.stdout.write(_OTHER_SCREEN)
     try:
         while True:
-            text = output.format_table(*make()) or f"{_EMPTY}\n"
-            shown = text.replace("\n", f"{_CLEAR_LINE}\n")
+            told: list[str] = []
+            titles, cells = make(told.append)
+            lines = (output.format_table(titles, cells) or f"{_EMPTY}\n").splitlines()
+            lines += [output.cut(one_line(line), shutil.get_terminal_size().columns) for line in told]
+            text = "\n".join(lines)
+            room = max(1, shutil.get_terminal_size().lines - 1)
+            shown = "".join(f"{line}{_CLEAR_LINE}\n" for line in lines[:room])
             sys.stdout.write(f"{_HOME}{shown}{time.strftime('%H:%M:%S')}, Ctrl-C ends{_CLEAR_LINE}{_CLEAR_BELOW}")
             sys.stdout.flush()
             time.sleep(_REFRESH_S)
     except KeyboardInterrupt:
-        print()
-
-
-def _export(
-    rows: Sequence[RunRow], chosen: list[Column] | None, groups: list[Column] | None, parquet: str | None
-) -> None:
-    from gittrack.cli.run_table import all_columns, group_rows
-
-    if groups is not None:
-        titles, cells = group_rows(rows, groups)
-    else:
-        columns = chosen or all_columns(rows)
-        titles = [column.title for column in columns]
-        cells = [[column.export(row) for column in columns] for row in rows]
-    if parquet is not None:
-        _write_parquet(parquet, titles, cells)
-    else:
-        output.show(_format_csv(titles, cells), page=False)
+        pass
+    finally:
+        sys.stdout.write(_FIRST_SCREEN)
+        sys.stdout.flush()
+    print(text)
 
 
 def _format_csv(titles: Sequence[str], cells: Sequence[Sequence[Any]]) -> str:
     """CSV (RFC 4180) that a spreadsheet takes for data: text that it would run as a formula begins with "'"."""
     text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(map(_harmless, titles))
-    writer.writerows([_harmless(cell) for cell in row] for row in cells)
-    return text.getvalue()
+    # with another end of line the writer would leave a carriage return inside of a field without quotes
+    writer = csv.writer(text, lineterminator="\r\n")
+    lines = []
+    for row in (titles, *cells):
+        writer.writerow(map(_harmless, row))
+        lines.append(text.getvalue().removesuffix("\r\n") + "\n")
+        text.seek(text.truncate(0))
+    return "".join(lines)
 
 
 def _harmless(cell: Any) -> Any:
@@ -214,11 +224,12 @@ def _write_parquet(path: str, titles: Sequence[str], cells: Sequence[Sequence[An
         from pyarrow import parquet
     except ImportError as error:
         raise MissingToolError("writing Parquet needs pyarrow", "pip install 'gittrack[parquet]'") from error
-    columns = {}
-    for title, values in zip(titles, zip(*cells, strict=True) if cells else ((),) * len(titles), strict=True):
+    columns = []
+    for values in zip(*cells, strict=True) if cells else ((),) * len(titles):
         try:
-            columns[title] = pyarrow.array(values)
-        except (pyarrow.ArrowInvalid, pyarrow.ArrowTypeError):
-            columns[title] = pyarrow.array([None if value is None else str(value) for value in values])
-    parquet.write_table(pyarrow.table(columns), path)
+            columns.append(pyarrow.array(values))
+        except (pyarrow.ArrowInvalid, pyarrow.ArrowTypeError, OverflowError):  # of several types, or huge
+            columns.append(pyarrow.array([None if value is None else str(value) for value in values]))
+    with open(path, "wb") as file:  # not by its name, which pyarrow would take for a URL where it looks like one
+        parquet.write_table(pyarrow.table(columns, names=list(titles)), file)
     output.note(f"{len(cells)} rows in {path}")

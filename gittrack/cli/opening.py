@@ -37,12 +37,6 @@ def find_experiment_id(store: Store, name: str) -> str:
     Raises:
         NotFoundError: there is none.
     """
-    from gittrack.errors import NotFoundError
-    from gittrack.store import experiments
+    from gittrack.store.experiments import resolve_experiment
 
-    found = experiments.find_experiment(store.repository, name=name) or experiments.find_experiment(
-        store.repository, by_id=name
-    )
-    if found is None:
-        raise NotFoundError(f"no experiment is called {name!r}", "list them: gittrack experiments")
-    return found.id
+    return resolve_experiment(store.repository, name).id

@@ -139,10 +139,10 @@ def format_cell(value: Any) -> str:
 
 def format_moment(time_ms: int | None) -> str:
     """A time for a table: local and short on a terminal, ISO 8601 in UTC in a pipe."""
-    if not time_ms:
+    if time_ms is None:
         return ""
-    try:
-        moment = datetime.fromtimestamp(time_ms / 1000, UTC)
+    try:  # not as a fraction of seconds: far from now a float of them has lost the milliseconds
+        moment = datetime.fromtimestamp(time_ms // 1000, UTC).replace(microsecond=time_ms % 1000 * 1000)
     except (OverflowError, ValueError, OSError):
         return str(time_ms)
     if not is_terminal():

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-import re
 import shutil
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -15,12 +15,13 @@ from gittrack.cli.opening import open_reading
 if TYPE_CHECKING:
     from gittrack.comparing.curves import Along, Curve
     from gittrack.store.runs import StoredRun
+    from gittrack.store.search_rows import RunRow
     from gittrack.store.store import Store
 
 _RUNS_SHOWN = 5
 _KEYS_LISTED = 20
 _WIDTH_MIN = 20
-_LOWER_IS_BETTER = re.compile(r"(?i)loss|err|mse|mae|rmse|perplexity|\bppl|nll|time|latency")
+_LOOKED_BEYOND = 50  # runs without a metric are few
 _COLUMNS = {"step": "step", "time": "time", "relative": "relative_s"}
 
 
@@ -46,7 +47,7 @@ def plot_runs(
     ] = _RUNS_SHOWN,
     best: Annotated[
         str | None,
-        typer.Option("--best", help="Not the newest but the best by a metric: 'acc', 'val/loss ASC', 'x DESC'."),
+        typer.Option("--best", help="Not the newest but the best by a metric: 'acc', 'val/loss', 'x min'."),
     ] = None,
     smooth: Annotated[
         float, typer.Option("--smooth", help="Moving average: weight of what came before, 0 to 0.99.")
@@ -94,36 +95,61 @@ def _choose_runs(
     """The runs named; without any the newest or the best of one experiment, that of the newest run at last."""
     from gittrack.cli.opening import find_experiment_id
     from gittrack.errors import NotFoundError
+    from gittrack.store.search import find_by_ids
     from gittrack.tracking.histories import find_runs
 
     if named:
         return find_runs(store, named)
     wanted = experiment or os.environ.get("GITTRACK_EXPERIMENT_NAME")
-    listing = store.list_runs(find_experiment_id(store, wanted) if wanted else None)
-    runs = [stored for stored in listing.runs if stored.record.lifecycle == "active" and stored.record.metrics]
-    if not runs:
+    experiment_id = find_experiment_id(store, wanted) if wanted else None
+    newest = _find_newest(store, experiment_id, last)
+    if not newest:
         raise NotFoundError(
             f"no run of {wanted!r} has a metric" if wanted else "no run has a metric yet",
             "log one with gittrack.log(…), then plot it: gittrack plot @last",
         )
-    if not wanted:
-        runs = [stored for stored in runs if stored.record.experiment_id == runs[0].record.experiment_id]
-    return (_order_best(runs, best) if best else runs)[:last]
+    rows = _find_best(store, newest[0].experiment_id, last, best) if best else newest
+    return find_by_ids(store.repository, [row.id for row in rows])
 
 
-def _order_best(runs: list[StoredRun], best: str) -> list[StoredRun]:
-    """The runs that have a metric, best last value first; NaN is never best."""
-    key, _, direction = best.rpartition(" ")
-    if direction.upper() not in ("ASC", "DESC"):
-        key, direction = best, "ASC" if _LOWER_IS_BETTER.search(best) else "DESC"
-    key = key.strip().removeprefix("metrics.")
-    _check_keys(runs, [key])
-    sign = 1 if direction.upper() == "ASC" else -1
-    having = [stored for stored in runs if key in stored.record.metrics]
-    values = {stored.record.id: stored.record.metrics[key].last for stored in having}
-    return sorted(
-        having, key=lambda run: (values[run.record.id] != values[run.record.id], sign * values[run.record.id])
-    )
+def _find_newest(store: Store, experiment_id: str | None, count: int) -> list[RunRow]:
+    """The newest runs that have a metric, of one experiment: where none is given, of that of the newest."""
+    from gittrack.store.search import RunQuestion, search
+
+    found: list[RunRow] = []
+    offset, limit = 0, count + _LOOKED_BEYOND
+    while len(found) < count:
+        ids = (experiment_id,) if experiment_id is not None else None
+        page = search(store.repository, RunQuestion(experiment_ids=ids, limit=limit, offset=offset)).rows
+        offset += len(page)
+        having = [row for row in page if row.metrics]
+        if experiment_id is None and having:  # from here on only runs of this one, counted from the first
+            experiment_id, offset, found = having[0].experiment_id, 0, []
+            continue
+        found += having
+        if len(page) < limit:
+            break
+    return found[:count]
+
+
+def _find_best(store: Store, experiment_id: str, count: int, best: str) -> list[RunRow]:
+    """The runs that have a metric, best last value first; NaN is never best.
+
+    Raises:
+        NotFoundError: none has it. InvalidValueError: nobody can tell which way it is better.
+    """
+    from gittrack.cli.ranking import parse_best
+    from gittrack.cli.run_table import read_metric
+    from gittrack.store.search import RunQuestion, search, search_runs
+
+    ranking, everything = parse_best(best), RunQuestion(experiment_ids=(experiment_id,))
+    found: list[RunRow] = []
+    if ranking.goal is not None:
+        rows = search(store.repository, replace(everything, order_by=(ranking.term,), limit=count)).rows
+        found = [row for row in rows if read_metric(row, ranking.key) is not None]
+    if not found:
+        _check_keys(search_runs(store.repository, everything)[0], [ranking.key])
+    return found or search(store.repository, replace(everything, order_by=(ranking.term,), limit=count)).rows
 
 
 def _check_keys(runs: list[StoredRun], keys: list[str]) -> None:

@@ -57,14 +57,12 @@ def list_experiments(
 ) -> None:
     """List experiments with how many runs each has."""
     from gittrack.store import experiments
+    from gittrack.store.index_answers import count_runs
 
     store = open_reading()
     records = experiments.list_experiments(store.repository)
     shown = [record for record in records if everything or record.lifecycle == "active"]
-    counts: dict[str, int] = {}
-    for stored in store.list_runs().runs:
-        if stored.record.lifecycle == "active":
-            counts[stored.record.experiment_id] = counts.get(stored.record.experiment_id, 0) + 1
+    counts = count_runs(store.repository, output.tell_reading)
     if as_json:
         output.print_json([{**asdict(record), "runs": counts.get(record.id, 0)} for record in shown])
         return
@@ -74,7 +72,7 @@ def list_experiments(
             counts.get(record.id, 0),
             record.id,
             record.lifecycle,
-            output.format_moment(record.updated_at),
+            output.format_moment(record.updated_at or None),
         )
         for record in shown
     ]

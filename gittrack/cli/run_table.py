@@ -18,7 +18,7 @@ _PARAMS_SHOWN = 6
 _ATTRIBUTES: dict[str, Callable[[RunRow], Any]] = {
     "run": lambda row: row.id,
     "name": lambda row: row.name,
-    "experiment": lambda row: row.experiment,
+    "experiment": lambda row: row.experiment_name,
     "status": lambda row: row.status,
     "started": lambda row: row.started_at,
     "ended": lambda row: row.ended_at,
@@ -32,6 +32,7 @@ _ATTRIBUTES: dict[str, Callable[[RunRow], Any]] = {
     "data": lambda row: " ".join(f"{name}@{digest}" for name, digest, _ in row.digests),
 }
 _ALIASES = {"id": "run", "run_id": "run", "duration": "took", "start_time": "started", "end_time": "ended"}
+_SECONDS = "took_s"
 _PARTS = ("last", "min", "max", "first", "count", "last_step")
 
 
@@ -52,6 +53,11 @@ class Column:
             return None if value is None else output.duration_cell(0, round(value * 1000))
         return value[:8] if self.form == "id" and output.is_terminal() else value
 
+    @property
+    def file_title(self) -> str:
+        """The title in a file, the same wherever it is written from."""
+        return _SECONDS if self.form == "took" else self.title
+
     def export(self, row: RunRow) -> Any:
         """The value for a file: times as ISO 8601 in UTC, durations in seconds."""
         from gittrack.schema.codec import format_time
@@ -66,7 +72,8 @@ def parse_columns(text: str) -> list[Column]:
     Raises:
         InvalidValueError: there is no such column.
     """
-    return [_parse_column(word.strip()) for word in text.split(",") if word.strip()]
+    words = dict.fromkeys(word.strip() for word in text.split(","))
+    return [_parse_column(word) for word in words if word]
 
 
 def choose_columns(rows: Sequence[RunRow]) -> list[Column]:
@@ -98,10 +105,24 @@ def all_columns(rows: Sequence[RunRow]) -> list[Column]:
     ]
 
 
-def group_rows(rows: Sequence[RunRow], by: Sequence[Column]) -> tuple[list[str], list[list[Any]]]:
+def read_metric(row: RunRow, key: str) -> Any:
+    """A metric's last value; behind another dot min, max, first or count of it, where no metric is called so."""
+    if key in row.metrics:
+        return row.metrics[key].last
+    base, _, part = key.rpartition(".")
+    return getattr(row.metrics[base], part) if part in _PARTS and base in row.metrics else None
+
+
+def group_rows(
+    rows: Sequence[RunRow], by: Sequence[Column], show: Callable[[Column, RunRow], Any] = Column.show
+) -> tuple[list[str], list[list[Any]]]:
     """One row a group: what it has in common, how many runs, and mean and deviation of the metrics most have.
 
-    The deviation is that of a sample (n - 1); NaN takes no part in either, as a run without the metric.
+    The deviation is that of a sample (n - 1); NaN and infinities take no part in either, as a run without the
+    metric.
+
+    Args:
+        show: gives what a run has in a column: `Column.show` for a table, `Column.export` for a file.
     """
     groups: dict[tuple[str, ...], list[RunRow]] = {}
     for row in rows:
@@ -112,7 +133,7 @@ def group_rows(rows: Sequence[RunRow], by: Sequence[Column]) -> tuple[list[str],
         titles += [f"{key} mean", f"{key} std"]
     cells = []
     for members in sorted(groups.values(), key=lambda members: -len(members)):
-        found = [column.show(members[0]) for column in by] + [len(members)]
+        found = [show(column, members[0]) for column in by] + [len(members)]
         for key in metrics:
             found += _mean_and_deviation([row.metrics[key].last for row in members if key in row.metrics])
         cells.append(found)
@@ -123,10 +144,21 @@ def _mean_and_deviation(values: Sequence[float]) -> list[float | None]:
     known = [value for value in values if math.isfinite(value)]
     if not known:
         return [None, None]
+    # brought below 1 by a power of two, which loses nothing: neither sums nor squares leave the range of floats
+    exponent = max(math.frexp(value)[1] for value in known)
+    known = [math.ldexp(value, -exponent) for value in known]
     mean = math.fsum(known) / len(known)
     if len(known) < 2:
-        return [mean, None]
-    return [mean, math.sqrt(math.fsum((value - mean) ** 2 for value in known) / (len(known) - 1))]
+        return [_grown(mean, exponent), None]
+    deviation = math.sqrt(math.fsum((value - mean) ** 2 for value in known) / (len(known) - 1))
+    return [_grown(mean, exponent), _grown(deviation, exponent)]
+
+
+def _grown(value: float, exponent: int) -> float:
+    try:
+        return math.ldexp(value, exponent)
+    except OverflowError:
+        return math.copysign(math.inf, value)
 
 
 def _parse_column(word: str) -> Column:
@@ -146,22 +178,12 @@ def _parse_column(word: str) -> Column:
 
 def _attribute(name: str) -> Column:
     form = {"run": "id", "started": "time", "ended": "time", "took": "took"}.get(name, "")
-    title = "took_s" if name == "took" and not output.is_terminal() else name
+    title = _SECONDS if name == "took" and not output.is_terminal() else name
     return Column(title, _ATTRIBUTES[name], form)
 
 
 def _metric(title: str, key: str) -> Column:
-    """A metric's last value; behind another dot min, max, first or count of it, where no metric is called so."""
-    base, _, part = key.rpartition(".")
-
-    def read(row: RunRow) -> Any:
-        if key in row.metrics:
-            return row.metrics[key].last
-        if part in _PARTS and base in row.metrics:
-            return getattr(row.metrics[base], part)
-        return None
-
-    return Column(title, read)
+    return Column(title, lambda row: read_metric(row, key))
 
 
 def _param(title: str, key: str) -> Column:

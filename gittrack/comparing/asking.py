@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from gittrack.errors import InvalidValueError, NotFoundError, RepositoryError
+from gittrack.errors import InvalidValueError, RepositoryError
 from gittrack.schema.records import Lifecycle
-from gittrack.store import experiments
 from gittrack.store.search import RunQuestion, search
 from gittrack.store.search_rows import RunRow
 from gittrack.store.store import Store
@@ -36,19 +35,6 @@ def run_id_of(store: Store, asked: Any) -> str:
     if not isinstance(name, str):
         raise InvalidValueError(f"{asked!r} is no run", "give a run, its id or its name")
     return str(store.resolve(name).record.id)
-
-
-def experiment_id_of(store: Store, name: str) -> str:
-    """The id of an experiment by its name or id.
-
-    Raises:
-        NotFoundError: there is none.
-    """
-    found = experiments.find_experiment(store.repository, name=name)
-    found = found or experiments.find_experiment(store.repository, by_id=name)
-    if found is None:
-        raise NotFoundError(f"no experiment is called {name!r}", "list them: gittrack experiments")
-    return found.id
 
 
 def read_rows(

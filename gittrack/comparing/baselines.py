@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from gittrack.comparing.worktree import find_code_repository
@@ -11,6 +11,7 @@ from gittrack.git.bulk import walk_sound_commits
 from gittrack.git.refs import read_head
 from gittrack.git.repository import Repository
 from gittrack.git.revisions import find_commit
+from gittrack.store.index_answers import list_finished_code
 from gittrack.store.runs import StoredRun
 from gittrack.store.store import Store
 
@@ -36,13 +37,13 @@ def find_candidate(store: Store, spec: str | None, experiment_id: str | None) ->
         return store.resolve(spec)
     repository = find_code_repository(store)
     head, branch = read_head(repository) if repository is not None else (None, None)
-    runs = _finished(store, experiment_id)
+    runs = list_finished_code(store.repository, experiment_id)
     for found in runs:
-        if head is not None and _commit_of(found) == head:
-            return found
+        if head is not None and found.commit == head:
+            return store.get_run(found.run_id)
     for found in runs:
-        if branch is not None and found.record.source is not None and found.record.source.branch == branch:
-            return found
+        if branch is not None and found.branch == branch:
+            return store.get_run(found.run_id)
     place = f"commit {head[:10]}" if head else "a commit"
     raise NotFoundError(
         f"no finished run is of {place}, which is checked out",
@@ -73,39 +74,25 @@ def find_baseline(store: Store, against: str, candidate: StoredRun) -> Baseline:
         raise NotFoundError(
             f"{against!r} is neither a run nor a revision that git knows here", "fetch it: git fetch origin"
         ) from unnamed
-    by_commit: dict[str, StoredRun] = {}
-    for found in _finished(store, candidate.record.experiment_id):
-        code = _commit_of(found)
-        if code is not None and found.record.id != candidate.record.id:
-            by_commit.setdefault(code, found)
-    place, run = _nearest(repository, commit, by_commit)
-    if run is None:
+    by_commit: dict[str, str] = {}
+    for found in list_finished_code(store.repository, candidate.record.experiment_id):
+        if found.commit is not None and found.run_id != candidate.record.id:
+            by_commit.setdefault(found.commit, found.run_id)
+    place = _nearest(repository, commit, by_commit)
+    if place is None:
         return Baseline(
             None,
             f"no finished run of experiment {candidate.record.experiment} is of {against} ({commit[:10]})"
             " or of an ancestor of it that is here",
         )
     nearest = "" if place == commit else f", nearest run at {place[:10]}"
-    return Baseline(run, f"{against} ({commit[:10]}){nearest}")
+    return Baseline(store.get_run(by_commit[place]), f"{against} ({commit[:10]}){nearest}")
 
 
-def _nearest(repository: Repository, commit: str, runs: dict[str, StoredRun]) -> tuple[str, StoredRun | None]:
+def _nearest(repository: Repository, commit: str, runs: Collection[str]) -> str | None:
     """The newest of a commit and its ancestors that has a run."""
     if runs:
         for found in walk_sound_commits(repository, [commit]):  # type: ignore[list-item]
             if found.id in runs:
-                return found.id, runs[found.id]
-    return "", None
-
-
-def _finished(store: Store, experiment_id: str | None) -> list[StoredRun]:
-    return [found for found in _listed(store, experiment_id) if found.record.status == "FINISHED"]
-
-
-def _listed(store: Store, experiment_id: str | None) -> Iterable[StoredRun]:
-    """Active runs, newest first."""
-    return (found for found in store.list_runs(experiment_id).runs if found.record.lifecycle == "active")
-
-
-def _commit_of(stored: StoredRun) -> str | None:
-    return stored.record.source.commit if stored.record.source is not None else None
+                return found.id
+    return None

@@ -17,7 +17,8 @@ from gittrack.comparing.bisection import Bisection, Turn, Verdict
 from gittrack.comparing.trials import repeat_command
 from gittrack.comparing.trying import Workbench, open_workbench
 from gittrack.errors import InvalidValueError, NotFoundError
-from gittrack.git.lineage import CommitTold, list_first_parents, resolve_commit, tell_commit
+from gittrack.git.lineage import CommitTold, list_first_parents, tell_commit
+from gittrack.git.revisions import get_commit
 from gittrack.store.search_rows import RunRow
 from gittrack.store.store import Store
 
@@ -196,7 +197,7 @@ class CommitBisection:
         if bad:
             return str(max(bad, key=lambda row: (row.started_at, row.id)).code_commit)
         if has_command:
-            return resolve_commit(self._store.repository, "HEAD")
+            return get_commit(self._store.repository, "HEAD")
         raise NotFoundError(
             f"no run at a clean commit has {self._threshold}", "name a commit that is bad: --bad COMMIT"
         )
@@ -205,10 +206,10 @@ class CommitBisection:
         try:
             record = self._store.resolve(asked).record
         except NotFoundError:
-            return resolve_commit(self._store.repository, asked)
+            return get_commit(self._store.repository, asked)
         if record.source is None or not record.source.commit:
             raise NotFoundError(f"run {record.id[:8]} does not know its code's commit", "name the commit")
-        return resolve_commit(self._store.repository, record.source.commit)
+        return get_commit(self._store.repository, record.source.commit)
 
     def _judge(self, commit: str) -> Judged:
         values = [value for _, value in self._values.get(commit, ())]

@@ -12,10 +12,11 @@ from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from gittrack.comparing.asking import experiment_id_of, open_existing_store, read_rows, run_id_of
+from gittrack.comparing.asking import open_existing_store, read_rows, run_id_of
 from gittrack.comparing.factors import value_key
 from gittrack.schema.names import one_line
 from gittrack.schema.records import Scalar
+from gittrack.store.experiments import resolve_experiment
 from gittrack.store.search_rows import RunRow
 from gittrack.tracking import html
 
@@ -163,7 +164,7 @@ def importance(
         NotFoundError: there is no such run or experiment. InvalidValueError: the filter cannot be read.
     """
     store = open_existing_store()
-    ids = (experiment_id_of(store, experiment),) if experiment is not None else None
+    ids = (resolve_experiment(store.repository, experiment).id,) if experiment is not None else None
     rows = read_rows(store, ids, filter_string)
     if runs is not None:
         wanted = {run_id_of(store, run) for run in runs}

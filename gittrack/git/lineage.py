@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from gittrack.errors import CommandError, NotFoundError
 from gittrack.git.command import run_git
 from gittrack.git.repository import Repository
 
@@ -35,20 +34,6 @@ class CommitTold:
     author: str
     committed_at_s: int
     changes: tuple[FileChange, ...]
-
-
-def resolve_commit(repository: Repository, revision: str) -> str:
-    """The id of the commit that a revision names.
-
-    Raises:
-        NotFoundError: it names none.
-    """
-    asked = ("rev-parse", "--verify", "--quiet", "--end-of-options", f"{revision}^{{commit}}")
-    try:
-        told = run_git(repository.git_dir, *asked).decode().split()
-    except (CommandError, ValueError) as error:
-        raise NotFoundError(f"{revision!r} is no run and no commit", "name one of either") from error
-    return told[-1]  # some versions of git repeat --end-of-options
 
 
 def list_first_parents(repository: Repository, newest: str) -> list[str]:

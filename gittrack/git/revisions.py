@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gittrack.errors import CommandError
+from gittrack.errors import CommandError, NotFoundError
 from gittrack.git.command import run_git
 from gittrack.git.objects import ObjectId
 from gittrack.git.repository import Repository
@@ -20,7 +20,20 @@ def find_commit(repository: Repository, revision: str) -> ObjectId | None:
         words = ("rev-parse", "--verify", "--quiet", "--end-of-options", f"{spelled}^{{commit}}")
         try:
             # in its own git folder: a linked work tree has a HEAD of its own
-            return ObjectId(run_git(repository.git_dir, *words).decode().strip())
+            told = run_git(repository.git_dir, *words).decode().split()
+            return ObjectId(told[-1])  # some versions of git repeat --end-of-options
         except CommandError:
             continue
     return None
+
+
+def get_commit(repository: Repository, revision: str) -> ObjectId:
+    """As `find_commit`.
+
+    Raises:
+        NotFoundError: it names none. RepositoryError: there is no git.
+    """
+    found = find_commit(repository, revision)
+    if found is None:
+        raise NotFoundError(f"{revision!r} is no run and no commit", "name one of either")
+    return found

@@ -64,6 +64,18 @@ def get_experiment(repository: Repository, experiment: str) -> ExperimentRecord:
     return found
 
 
+def resolve_experiment(repository: Repository, asked: str) -> ExperimentRecord:
+    """The experiment that a person means, by its name or else by its id.
+
+    Raises:
+        NotFoundError: there is none.
+    """
+    found = find_experiment(repository, name=asked) or find_experiment(repository, by_id=asked)
+    if found is None:
+        raise NotFoundError(f"no experiment is called {asked!r}", "list them: gittrack experiments")
+    return found
+
+
 def create_experiment(
     repository: Repository, name: str, tags: dict[str, str], description: str = ""
 ) -> ExperimentRecord:

@@ -19,9 +19,10 @@ import json
 import os
 import shutil
 import sqlite3
+import stat
 import time
 from collections.abc import Generator, Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from urllib.parse import quote
 
 from gittrack.errors import BusyError
@@ -84,7 +85,7 @@ def make_tables(connection: sqlite3.Connection, schema: str = "main") -> None:
 
 def _open_file(repository: Repository, tips: Tips, told: Told | None) -> Generator[sqlite3.Connection, None, None]:
     folder = index_folder(repository)
-    os.makedirs(folder, mode=0o700, exist_ok=True)
+    _make_own(folder)
     lock = os.open(os.path.join(folder, LOCK_FILE), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         _flock(lock, fcntl.LOCK_SH)
@@ -96,6 +97,22 @@ def _open_file(repository: Repository, tips: Tips, told: Told | None) -> Generat
             yield connection
     finally:
         os.close(lock)
+
+
+def _make_own(folder: str) -> None:
+    """Make the index's folder, and see that nobody else can put anything there.
+
+    Raises:
+        PermissionError: it, or one of the two around it, is another person's or everybody's.
+    """
+    indexes = os.path.dirname(folder)
+    os.makedirs(os.path.dirname(indexes), mode=0o700, exist_ok=True)
+    for place in (os.path.dirname(indexes), indexes, folder):
+        with suppress(FileExistsError):
+            os.mkdir(place, 0o700)
+        for found in (os.lstat(place), os.stat(place)):
+            if found.st_uid != os.geteuid() or (found.st_mode & stat.S_IWOTH and not stat.S_ISLNK(found.st_mode)):
+                raise PermissionError(errno.EPERM, "others may write here", place)
 
 
 def _is_current(folder: str, tips: Tips) -> bool:

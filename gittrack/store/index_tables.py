@@ -125,7 +125,9 @@ def number_of(value: Scalar) -> float | None:
         return None
     try:
         number = float(value)
-    except (ValueError, OverflowError):
+    except OverflowError:  # a whole number beyond all floats
+        return math.inf if int(value) > 0 else -math.inf
+    except ValueError:
         return None
     return None if math.isnan(number) else number
 

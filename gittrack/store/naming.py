@@ -5,22 +5,21 @@ The index says which runs fit; the one that is given is read from git, and must 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from gittrack.errors import AmbiguousError, NotFoundError
-from gittrack.git.bulk import read_commits
-from gittrack.git.objects import ObjectId
 from gittrack.git.repository import Repository
-from gittrack.schema.messages import parse_run_trailers
 from gittrack.schema.names import is_run_id
-from gittrack.store.history import Revision
 from gittrack.store.index import drop_index
 from gittrack.store.opened_runs import OpenedRuns, ask_runs
-from gittrack.store.runs import StoredRun, get_run, load_runs
+from gittrack.store.runs import StoredRun, get_run
+from gittrack.store.search import load_found
 
 _PREFIX_MIN = 4
 _CANDIDATES_MAX = 20
+_COUNTED = re.compile(r"(?P<experiment>.*)~(?P<number>[0-9]{1,18})", re.DOTALL)
 
 
 class _Found(NamedTuple):
@@ -42,47 +41,32 @@ def resolve(repository: Repository, asked: str) -> StoredRun:
         return get_run(repository, asked)
     for _ in range(2):
         found = ask_runs(repository, lambda runs: _find(runs, asked))
-        stored = _read(repository, found) or get_run(repository, found.id)
-        if _fits(stored, asked):
-            return stored
+        stored, _ = load_found(repository, [(found.id, found.commit_id)])
+        if stored and _fits(stored[0], asked):
+            return stored[0]
         drop_index(repository)  # it said something else than git does
     raise NotFoundError(f"no run is called {asked!r}", "list the runs: gittrack ls")
 
 
-def _read(repository: Repository, found: _Found) -> StoredRun | None:
-    """The run by the commit that the index names; None where that does not hold it, or it is in flight.
-
-    Looking for its revisions through a history of 100,000 runs would take half a second.
-    """
-    if found.commit_id is None:
-        return None
-    (commit,) = read_commits(repository, [ObjectId(found.commit_id)])
-    named = parse_run_trailers(commit.message) if commit is not None else None
-    if commit is None or named is None or named[0] != found.id:
-        return None
-    runs, _ = load_runs(repository, [Revision(found.id, named[1], commit)])
-    return runs[0] if runs else None
-
-
 def _fits(stored: StoredRun, asked: str) -> bool:
     """Whether a run is what was asked for, as far as it can tell alone."""
-    is_counted = asked == "@last" or asked.rpartition("~")[2].isdigit()
     commit = stored.commit.id if stored.commit else ""
-    return (
-        is_counted or asked == stored.record.name or stored.record.id.startswith(asked) or commit.startswith(asked)
-    )
+    if asked == stored.record.name or stored.record.id.startswith(asked) or commit.startswith(asked):
+        return True
+    is_counted = asked == "@last" or _COUNTED.fullmatch(asked) is not None
+    return is_counted and stored.record.lifecycle == "active"
 
 
 def _find(runs: OpenedRuns, asked: str) -> _Found:
     """The run that is meant."""
     if asked == "@last":
         return _nth(runs, "lifecycle = 'active'", (), 0, asked)
-    name, tilde, number = asked.rpartition("~")
-    if tilde and number.isdigit():
-        ids = _list_experiments(runs, name)
-        if ids:
-            marks = ",".join("?" * len(ids))
-            return _nth(runs, f"lifecycle = 'active' AND experiment_id IN ({marks})", ids, int(number), asked)
+    counted = _COUNTED.fullmatch(asked)
+    ids = _list_experiments(runs, counted["experiment"]) if counted else []
+    if counted and ids:
+        marks = ",".join("?" * len(ids))
+        where = f"lifecycle = 'active' AND experiment_id IN ({marks})"
+        return _nth(runs, where, ids, int(counted["number"]), asked)
     for fitting in _list_fitting(runs, asked):
         if len(fitting) == 1:
             return fitting[0]
@@ -121,7 +105,7 @@ def _nth(runs: OpenedRuns, where: str, values: Sequence[str], number: int, asked
     """The run that many places behind the newest."""
     bound = [*values] * len(runs.schemas)
     ordered = f"{_from(runs, where)} ORDER BY started_at DESC, id DESC LIMIT 1 OFFSET ?"
-    row = runs.connection.execute(ordered, [*bound, min(number, 1 << 62)]).fetchone()
+    row = runs.connection.execute(ordered, [*bound, number]).fetchone()
     if row is None:
         (count,) = runs.connection.execute(f"SELECT count(*) FROM ({_from(runs, where)})", bound).fetchone()
         raise NotFoundError(f"{asked!r} goes back further than there are runs ({count})", "list them: gittrack ls")

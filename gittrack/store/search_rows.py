@@ -29,6 +29,7 @@ _TOLD_COLUMNS = ("note", "source_kind", "source_name", "branch", "remote")
 class RunRow:
     """One run as the index knows it; times in milliseconds since the epoch, ids as hex digits.
 
+    ``experiment`` is the name that the run's experiment was made with, ``experiment_name`` the one it has now;
     ``code`` is the id of the tree ``code/``, ``environment`` that of ``environment/``.
     """
 
@@ -37,6 +38,7 @@ class RunRow:
     name: str
     experiment_id: str
     experiment: str
+    experiment_name: str
     status: str
     lifecycle: str
     started_at: int
@@ -117,9 +119,11 @@ def fetch_rows(runs: OpenedRuns, count: int) -> list[RunRow]:
     digests: defaultdict[int, list[tuple[str, str, str]]] = defaultdict(list)
     for at, *dataset in _join_runs(runs, "dataset", "run", "name, digest, context"):
         digests[at].append(tuple(dataset))
+    names = dict(runs.connection.execute("SELECT id, name FROM main.experiment"))
     rows: list[RunRow | None] = [None] * count
     for at, *values in _join_runs(runs, "run", "no", ", ".join(_ROW_COLUMNS)):
         told: dict[str, Any] = dict(zip(_ROW_COLUMNS, values, strict=True))
+        told["experiment_name"] = names.get(told["experiment_id"], told["experiment"])
         told["is_live"] = bool(told["is_live"])
         told["dirty"] = None if told["dirty"] is None else bool(told["dirty"])
         rows[at] = RunRow(

@@ -18,6 +18,7 @@ from gittrack.schema.events import PointBlock
 from gittrack.schema.names import is_run_id
 from gittrack.schema.records import RunRecord
 from gittrack.store.runs import StoredRun
+from gittrack.store.search import find_by_ids
 from gittrack.store.store import Store
 from gittrack.tracking import settings
 
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 
 _ROW = [("step", "i8"), ("timestamp", "i8"), ("value", "f8")]
 _WILDCARDS = frozenset("*?[")  # no key holds any of them
-_FEW = 4  # to look up one run by its id walks all commits' messages; to list all runs reads their records too
+_FEW = 4  # ids that are looked up one by one
 
 
 class Columns(NamedTuple):
@@ -70,8 +71,9 @@ def find_runs(store: Store, runs: Any) -> list[StoredRun]:
     asked = list(dict.fromkeys(_spell(runs)))
     known = {}
     if sum(map(is_run_id, asked)) > _FEW:
-        known = {stored.record.id: stored for stored in store.list_runs().runs}
-    found = [known.get(spec) or store.resolve(spec) for spec in asked]  # type: ignore[call-overload]
+        at_once = find_by_ids(store.repository, list(filter(is_run_id, asked)))
+        known = {str(stored.record.id): stored for stored in at_once}
+    found = [known.get(spec) or store.resolve(spec) for spec in asked]
     return list({stored.record.id: stored for stored in found}.values())
 
 

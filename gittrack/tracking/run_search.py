@@ -13,6 +13,7 @@ from gittrack.errors import InvalidValueError
 from gittrack.git.repository import Repository
 from gittrack.schema.records import Lifecycle
 from gittrack.store import experiments
+from gittrack.store.index_answers import list_experiments_in_use
 from gittrack.store.search import RunQuestion, search_columns
 from gittrack.store.search import search_runs as find_runs
 from gittrack.store.store import Store
@@ -137,18 +138,16 @@ def lifecycle_of(run_view_type: int) -> Lifecycle | None:
     return _LIFECYCLES[run_view_type]
 
 
-def _choose(
-    store: Store, ids: Sequence[str] | None, names: Sequence[str] | None, is_all: bool
-) -> tuple[str, ...] | None:
-    """The ids of the experiments to search; None for all."""
+def _choose(store: Store, ids: Sequence[str] | None, names: Sequence[str] | None, is_all: bool) -> tuple[str, ...]:
+    """The ids of the experiments to search: with none named the current one, or all that are not deleted."""
     if ids and names:
         raise InvalidValueError("experiment_ids and experiment_names are both given", "give one of them")
-    if is_all and not ids and not names:
-        return None
+    if ids:
+        return tuple(map(str, [ids] if isinstance(ids, str) else ids))
     if names:
         return _find_ids(store, [names] if isinstance(names, str) else names)
-    if ids is not None:
-        return tuple(map(str, [ids] if isinstance(ids, str) else ids))
+    if is_all:
+        return list_experiments_in_use(store.repository)
     current = settings.find_current_experiment_id(store)
     return () if current is None else (current,)
 

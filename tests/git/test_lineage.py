@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from gittrack.errors import CommandError, NotFoundError
-from gittrack.git.lineage import FileChange, list_changes, list_first_parents, resolve_commit, tell_commit
+from gittrack.git.lineage import FileChange, list_changes, list_first_parents, tell_commit
+from gittrack.git.revisions import get_commit
 from tests.harness import make_repo
 
 
@@ -51,8 +52,8 @@ def test_changes_of_text_are_counted_and_of_bytes_named(tmp_path: Path) -> None:
 def test_what_is_no_commit_is_said(tmp_path: Path, revision: str) -> None:
     repo = make_repo(tmp_path / "repo")
     with pytest.raises(NotFoundError):
-        resolve_commit(repo.repository, revision)
-    assert resolve_commit(repo.repository, "main") == repo.git("rev-parse", "main").strip()
+        get_commit(repo.repository, revision)
+    assert get_commit(repo.repository, "main") == repo.git("rev-parse", "main").strip()
 
 
 def test_a_tree_that_is_not_there_is_an_error(tmp_path: Path) -> None:
