@@ -32,7 +32,7 @@ class InvalidValueError(GittrackError, ValueError):
 class InvalidQueryError(InvalidValueError):
     """A filter, or a term to order by, cannot be read or asks for what makes no sense.
 
-    The hint shows the place with a caret below it, and then what would fit there.
+    The hint says what would fit, and shows the place with a caret below it.
 
     Attributes:
         text: what was to be read; position: the place of the mistake in it, counted from 0.
@@ -41,7 +41,7 @@ class InvalidQueryError(InvalidValueError):
     def __init__(self, message: str, text: str, position: int, advice: str) -> None:
         start = max(0, position - 60)
         shown = "".join(char if char.isprintable() else " " for char in text[start : position + 40])
-        super().__init__(message, f"  {shown}\n  {' ' * (position - start + 2)}^\n  {advice}")
+        super().__init__(message, f"{advice}\n    {shown}\n    {' ' * (position - start)}^")
         self.text, self.position = text, position
 
 

@@ -96,6 +96,14 @@ def find_newer_git() -> str:
     raise AssertionError("no git of 2.45 or newer: tests/run installs one")
 
 
+@functools.cache
+def find_mlflow_python() -> str:
+    """A Python that has MLflow: ``GITTRACK_MLFLOW_PYTHON``, or the one that ``tests/run`` makes."""
+    python = os.environ.get("GITTRACK_MLFLOW_PYTHON") or str(ROOT / ".venv/mlflow/bin/python")
+    assert os.access(python, os.X_OK), f"no MLflow at {python}: tests/run installs it"
+    return python
+
+
 @pytest.fixture
 def newer_git(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """A git that knows reftable is the one on PATH."""

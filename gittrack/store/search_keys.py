@@ -64,7 +64,7 @@ def order_key(term: OrderTerm, alias: str, conditions: Conditions, schema: str) 
         case Param(name):
             table, key, index = PARAM, conditions.key(PARAM, name), "param_by_key"
             expressions = (number, text)
-            tests = (f"{number} IS NOT NULL", f"{text} > 5")
+            tests = (f"{number} IS NOT NULL", f"{number} IS NULL")
         case Tag(name) if not is_told(name):
             table, key, index = TAG, conditions.key(TAG, name), "tag_by_key"
             expressions, tests = (text,), (f"{text} IS NOT NULL",)

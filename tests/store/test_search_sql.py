@@ -22,6 +22,8 @@ from gittrack.store import search_sql
 from gittrack.store.index_tables import KEY_INDEXES, TABLES, IndexedRun, TableWriter
 from gittrack.store.search_sql import Scope, compile_count, compile_search, register_functions
 
+from ..schema.making import make_run, make_summary
+
 NOW = 1_700_000_000_000
 DAY = 86_400_000
 SHOWN = {"e1": "first, renamed"}
@@ -47,10 +49,12 @@ class Known:
 Holds: TypeAlias = Callable[[Known], bool]
 Question: TypeAlias = tuple[str, Holds]
 
-# --- runs -----------------------------------------------------------------------------------------------------
+# runs
 
-TEXTS = ["adam", "Adam", "ADAM x", "a%b_c", "[a]*?", "it's", 'say "hi"', "ß", "SS", "日本語", "a\nb", "\\", "`", "0.1",
-         "1e-1", " 1 ", "1_0", "inf", "nan", "9", "10", "true", "True", "FALSE", "None"]  # fmt: skip
+TEXTS = [
+    "adam", "Adam", "ADAM x", "a%b_c", "[a]*?", "it's", 'say "hi"', "ß", "SS", "日本語", "a\nb", "\\", "`",
+    "0.1", "1e-1", " 1 ", "1_0", "inf", "nan", "9", "10", "true", "True", "FALSE", "None",
+]  # fmt: skip
 FLOATS = [0.0, -0.0, 0.1, 0.5, 1.0, -3.5, 2.0**53, 2.0**53 + 2, 1e308, 5e-324, math.inf, -math.inf, math.nan]
 PARAMS = [*TEXTS, "", *FLOATS, 0, 1, -3, 2**53 + 1, 2**70, 10**400, True, False, None]
 HEX = ["abcd" + "0" * 36, "abcd1" + "f" * 35, "1234" * 10]
@@ -108,7 +112,7 @@ indexed_runs = st.builds(
     environment=st.none() | st.sampled_from(list(ENVIRONMENTS)),
     is_live=st.booleans(),
 )
-# --- the fields, and what each run has of them -------------------------------------------------------------------
+# the fields, and what each run has of them
 
 Has: TypeAlias = Callable[[Known], list[Any]]
 
@@ -228,7 +232,7 @@ ORDERABLE = NUMBERS | COUNTS | PARAM_FIELDS | TIMES | BOOLS | COMMITS | {"durati
 ORDERABLE |= {name: has for name, has in TEXT_FIELDS.items() if not name.startswith("dataset")}
 ALL_FIELDS = ORDERABLE | TEXT_FIELDS | VERSIONS
 
-# --- values as they are written, and what they are worth --------------------------------------------------------
+# values as they are written, and what they are worth
 
 Written: TypeAlias = tuple[str, Any]
 OPERATORS: dict[str, Callable[[Any, Any], bool]] = {
@@ -245,7 +249,7 @@ EQUAL = ["=", "==", "!=", "<>"]
 
 
 @st.composite
-def written_texts(draw: st.DrawFn, texts: st.SearchStrategy[str] = st.sampled_from(["", *TEXTS])) -> Written:
+def written_texts(draw: st.DrawFn, texts: st.SearchStrategy[str] = maybe_empty) -> Written:
     text, quote = draw(texts), draw(st.sampled_from("'\""))
     return quote + text.replace(quote, quote * 2) + quote, text
 
@@ -275,7 +279,7 @@ written_commits = written_texts(st.sampled_from(["abcd", "ABCD1", *HEX, "123412"
 written_versions = written_texts(
     st.sampled_from(["2.1", "2.1.0+cu118", "2.1.*", "2.2", "2.2rc1", "1.0", "not a version", "3.11.7", "1.3.0"])
 )
-# --- the grammar: a question's text with what it means ----------------------------------------------------------
+# the grammar: a question's text with what it means
 
 
 def comparisons(
@@ -438,7 +442,7 @@ scopes = st.builds(
     experiment_ids=st.none() | st.lists(st.sampled_from(["e1", "e2", "e3"]), max_size=2).map(tuple),
     lifecycle=st.none() | st.sampled_from(LIFECYCLES),
 )
-# --- searching, by SQL and by hand ---------------------------------------------------------------------------------
+# searching, by SQL and by hand
 
 
 def make_tables(main: Sequence[IndexedRun], live: Sequence[IndexedRun] | None = None) -> sqlite3.Connection:
@@ -454,7 +458,7 @@ def make_tables(main: Sequence[IndexedRun], live: Sequence[IndexedRun] | None = 
         writer.put_runs(runs)
         for environment, packages in ENVIRONMENTS.items():
             writer.put_packages(environment, packages)
-    connection.executemany("INSERT INTO main.experiment VALUES (?, ?, 'active', 'c', 1, 0)", SHOWN.items())
+    connection.executemany("INSERT INTO main.experiment VALUES (?, ?, 'active', '', 1, 0)", SHOWN.items())
     connection.executescript(KEY_INDEXES.format(schema="main"))
     return connection
 
@@ -550,3 +554,129 @@ def test_sql_finds_what_reading_by_hand_finds(
     counted = compile_count(connection, parse_query(text, NOW), scope)
     assert connection.execute(counted.sql, counted.values).fetchone() == (len(expected),)
     connection.close()
+
+
+def find(connection: sqlite3.Connection, text: str) -> list[int]:
+    """The numbers of the runs that `table` made, oldest first."""
+    return sorted(int(run_id, 16) for run_id in search(connection, text))
+
+
+def table(*changes: dict[str, Any]) -> sqlite3.Connection:
+    """Tables of runs that differ in what is given of each, numbered from 0."""
+    return make_tables(
+        [IndexedRun(make_run(id=RunId(f"{at:032x}"), **change)) for at, change in enumerate(changes)]
+    )
+
+
+def test_what_a_run_lacks_compares_as_false_and_not_turns_that_round() -> None:
+    runs = table({"metrics": {"a": make_summary(1)}, "params": {"p": "x"}, "note": "n"}, {})
+    for clause in ("metrics.a = 1", "params.p = 'x'", "note = 'n'", "params.p like 'x'", "metrics.a in (1)"):
+        assert (find(runs, clause), find(runs, f"not {clause}")) == ([0], [1])
+    for clause in (
+        "metrics.a != 1",
+        "params.p != 'x'",
+        "note <> 'n'",
+        "params.p not like 'x'",
+        "params.p not in ('x')",
+    ):
+        assert (find(runs, clause), find(runs, f"not ({clause})")) == ([], [0, 1])
+    assert find(runs, "note is null and tags.t is null and datasets.name is null and env.torch is null") == [1]
+
+
+def test_a_comparison_of_datasets_holds_when_it_holds_of_one_that_says_something() -> None:
+    runs = table(
+        {"inputs": (DatasetInput(name="a", digest="1"), DatasetInput(name="b", digest="2", context="test"))},
+        {"inputs": (DatasetInput(name="b", digest="2"),)},
+        {},
+    )
+    assert find(runs, "datasets.name = 'a' and datasets.name = 'b'") == [0]
+    assert find(runs, "datasets.name != 'b'") == [0]
+    assert find(runs, "not datasets.name = 'b'") == [2]
+    assert find(runs, "datasets.context != 'train'") == [0]
+    assert find(runs, "datasets.context is null") == [1, 2]
+
+
+def test_nan_differs_from_every_number_and_is_none() -> None:
+    runs = table({"metrics": {"a": make_summary(math.nan)}}, {"metrics": {"a": make_summary(math.inf)}}, {})
+    assert find(runs, "metrics.a != 0") == [0, 1]
+    assert find(runs, "metrics.a not in (1, 2)") == [0, 1]
+    assert find(runs, "metrics.a >= 0 or metrics.a < 0 or metrics.a = 0") == [1]
+    assert find(runs, "metrics.a is not null and not metrics.a <= inf") == [0]
+
+
+def test_a_pattern_means_its_percents_and_underscores_alone() -> None:
+    texts = ["[ab]", "a", "a*", "a?b", "axb", "a]b", "A\nB", "ab", "%"]
+    runs = table(*({"params": {"p": text}} for text in texts))
+    cases = {"[ab]": ["[ab]"], "a*": ["a*"], "a?b": ["a?b"], "a]%": ["a]b"], "a_b": ["a?b", "axb", "a]b"]}
+    for pattern, fitting in cases.items():
+        assert [texts[at] for at in find(runs, f"params.p like '{pattern}'")] == fitting
+    assert [texts[at] for at in find(runs, "params.p ilike 'A_b'")] == ["a?b", "axb", "a]b", "A\nB"]
+    assert len(find(runs, "params.p like '%'")) == len(texts)
+    assert [texts[at] for at in find(runs, "params.p = '%'")] == ["%"]
+
+
+def test_params_compare_by_value_with_numbers_and_by_text_with_text() -> None:
+    values = [0.1, "0.1", "1e-1", 1, "adam", True, None, 10**400, "9", "10"]
+    runs = table(*({"params": {"p": value}} for value in values))
+    assert find(runs, "params.p = 0.1") == [0, 1, 2]
+    assert find(runs, "params.p = '0.1'") == [0, 1]
+    assert find(runs, "params.p between 1 and 9.5") == [3, 8]
+    assert find(runs, "params.p != 1") == [0, 1, 2, 4, 5, 6, 7, 8, 9]
+    assert find(runs, "params.p in ('adam', 10, true)") == [4, 5, 9]
+    assert find(runs, f"params.p = '{10**400}'") == [7]
+    by_param = search(runs, order=["params.p desc"])
+    assert [int(run_id, 16) for run_id in by_param] == [9, 8, 3, 2, 0, 1, 4, 5, 6, 7]
+
+
+def test_a_summary_of_a_metric_gives_way_to_a_metric_of_that_name() -> None:
+    def summary(last: float, least: float) -> MetricSummary:
+        return replace(make_summary(last), min=least)
+
+    only_loss = table({"metrics": {"loss": summary(1, 0.25)}})
+    assert find(only_loss, "metrics.loss.min = 0.25") == [0]
+    both = table({"metrics": {"loss": summary(1, 0.25)}}, {"metrics": {"loss.min": summary(7, 6)}})
+    assert find(both, "metrics.loss.min = 0.25") == []
+    assert find(both, "metrics.loss.min = 7") == [1]
+    assert find(both, "metrics.`loss`.min = 0.25") == [0]
+    assert find(both, "metrics.loss.min.min = 6 and metrics.`loss.min` = 7") == [1]
+
+
+def test_a_run_in_flight_hides_what_was_committed_of_it() -> None:
+    known = IndexedRun(make_run(params={"p": 1}))
+    now = IndexedRun(make_run(params={"p": 2}), is_live=True)
+    connection = make_tables([known], [now])
+    scope = Scope(schemas=("main", "live"))
+    statement = compile_search(connection, parse_query("", NOW), [parse_order("params.p")], scope, limit=10)
+    assert [row[0] for row in connection.execute(statement.sql, statement.values)] == ["live"]
+    assert search(connection, "params.p = 1", scope=scope) == []
+
+
+def test_no_text_of_the_user_becomes_sql() -> None:
+    odd = "x') or 1 --"
+    connection = table({"params": {"a b": odd}})
+    text = f"params.`{odd}` = '{odd.replace(chr(39), chr(39) * 2)}' or tags.\"{odd}\" like '%--%'"
+    scope = Scope(experiment_ids=(odd,), lifecycle=None)
+    order = [parse_order("metrics.`--`"), parse_order("tags.`'`")]
+    statement = compile_search(connection, parse_query(text, NOW), order, scope, limit=1)
+    assert "--" not in statement.sql
+    assert odd in statement.values.values()
+    assert connection.execute(statement.sql, statement.values).fetchall() == []
+
+
+@pytest.mark.parametrize(
+    ("order", "step"),
+    [
+        ("metrics.a desc", "SEARCH o0 USING COVERING INDEX metric_by_key"),
+        ("params.p", "SEARCH o0 USING COVERING INDEX param_by_key"),
+        ("started desc", "SCAN r USING INDEX run_by_start"),
+    ],
+)
+def test_an_index_with_the_order_is_walked_where_many_runs_fit(
+    order: str, step: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(search_sql, "_FEW", 1)
+    runs = table(*({"metrics": {"a": make_summary(at)}, "params": {"p": at}} for at in range(3)))
+    query = parse_query("metrics.a >= 0 and not params.p = 7", NOW)
+    statement = compile_search(runs, query, [parse_order(order)], Scope(), limit=3)
+    plan = [row[3] for row in runs.execute(f"EXPLAIN QUERY PLAN {statement.sql}", statement.values)]
+    assert any(line.startswith(step) for line in plan), plan
