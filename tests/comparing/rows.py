@@ -18,6 +18,7 @@ def make_row(number: int, params: Mapping[str, Scalar] | None = None, **fields: 
         "name": f"run-{number}",
         "experiment_id": "1",
         "experiment": "digits",
+        "experiment_name": "digits",
         "status": "FINISHED",
         "lifecycle": "active",
         "started_at": 1_700_000_000_000 + number * 1000,
