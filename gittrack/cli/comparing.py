@@ -58,7 +58,7 @@ def diff_runs(
     elif as_markdown:
         from gittrack.comparing.markdown import format_markdown
 
-        output.show(format_markdown(found, everything=everything, parts=chosen), page=False)
+        output.show(format_markdown(found.diff, found.problems, everything=everything, parts=chosen), page=False)
     else:
         _show_page(found, chosen, everything=everything)
     differs = any(getattr(found, name) for name in chosen) if chosen else bool(found)
@@ -123,9 +123,15 @@ def _show_page(found: Comparison, parts: set[str], *, everything: bool) -> None:
     from gittrack.comparing.text import format_text
 
     cell_max = _CELL_MAX if output.is_terminal() else 10_000
-    output.show(
-        format_text(found, everything=everything, parts=parts, paint=output.paint, cell_max=cell_max)
-    )  # fmt: skip
+    page = format_text(
+        found.diff,
+        found.problems,
+        everything=everything,
+        parts=parts,
+        paint=output.paint,
+        cell_max=cell_max,
+    )
+    output.show(page)
 
 
 def _print_patch(found: Comparison) -> None:

@@ -6,6 +6,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal, TypeAlias
 
+from gittrack.comparing.markdown import format_markdown
+from gittrack.comparing.plain_data import diff_data
+from gittrack.comparing.text import format_text
+from gittrack.comparing.web_page import format_html
 from gittrack.comparing.worktree import WORDS, view_worktree
 from gittrack.errors import DamagedError, GittrackError, InvalidValueError, NotFoundError
 from gittrack.git.objects import GITLINK_MODE, LINK_MODE, ObjectId
@@ -94,25 +98,17 @@ class Comparison:
 
     def to_dict(self, everything: bool = False) -> dict[str, Any]:
         """Plain dicts, lists and scalars: what differs, or all that was compared."""
-        from gittrack.comparing.plain_data import diff_data
-
         return {**diff_data(self.diff, everything=everything), "problems": list(self.problems)}
 
     def to_markdown(self, everything: bool = False) -> str:
         """Tables for a pull request; nothing of a run's texts is taken for Markdown, HTML, a link or a mention."""
-        from gittrack.comparing.markdown import format_markdown
-
-        return format_markdown(self, everything=everything)
+        return format_markdown(self.diff, self.problems, everything=everything)
 
     def __str__(self) -> str:
-        from gittrack.comparing.text import format_text
-
-        return format_text(self)
+        return format_text(self.diff, self.problems)
 
     def _repr_html_(self) -> str:
-        from gittrack.comparing.web_page import format_html
-
-        return format_html(self)
+        return format_html(self.diff, self.problems)
 
 
 def diff(*runs: AnyRun, code: CodeDetail = "unified") -> Comparison:

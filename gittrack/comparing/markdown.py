@@ -13,25 +13,27 @@ from gittrack.comparing.text import harmless_line
 from gittrack.schema.names import one_line
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Sequence
 
-    from gittrack.comparing.diffing import Comparison
+    from gittrack.schema.differences import RunDiff
 
 _CELL_MAX, _ROWS_MAX = 300, 100
 _PATCH_CHARS_MAX = 20_000  # of code, and of artifacts; a comment on GitHub holds 65,536
 
 
-def format_markdown(found: Comparison, *, everything: bool = False, parts: Collection[str] = ()) -> str:
+def format_markdown(
+    diff: RunDiff, problems: Sequence[str] = (), *, everything: bool = False, parts: Collection[str] = ()
+) -> str:
     """Tables, then the texts folded away."""
-    shown = tables(found.diff, everything=everything, parts=parts)
-    pieces = [format_table(table) for table in (heading(found.diff), *shown)]
+    shown = tables(diff, everything=everything, parts=parts)
+    pieces = [format_table(table) for table in (heading(diff), *shown)]
     if not shown:
         pieces.append("No difference.\n")
     for name in ("code", "artifacts"):
-        patch = getattr(found, name).patch if not parts or name in parts else ""
+        patch = getattr(diff, name).patch if not parts or name in parts else ""
         if patch:
             pieces.append(f"<details><summary>Text of {name}</summary>\n\n{format_block(patch)}\n</details>\n")
-    pieces += [f"Note: {code_span(problem)}\n" for problem in found.problems]
+    pieces += [f"Note: {code_span(problem)}\n" for problem in problems]
     return "\n".join(pieces)
 
 

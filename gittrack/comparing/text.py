@@ -10,14 +10,15 @@ from gittrack.comparing.tables import Cell, Table, heading, tables
 from gittrack.schema.names import one_line
 
 if TYPE_CHECKING:
-    from gittrack.comparing.diffing import Comparison
+    from gittrack.schema.differences import RunDiff
 
 _STYLES = {"good": "32", "bad": "31", "faint": "2", "": ""}
 _PADDED_MAX = 60  # a wider cell does not push the others
 
 
 def format_text(
-    found: Comparison,
+    diff: RunDiff,
+    problems: Sequence[str] = (),
     *,
     everything: bool = False,
     parts: Collection[str] = (),
@@ -30,15 +31,15 @@ def format_text(
         paint: gives a text the style of an ANSI code.
         cell_max: characters of a cell that are shown.
     """
-    pieces = [_lay_out(heading(found.diff), paint, cell_max)]
-    shown = tables(found.diff, everything=everything, parts=parts)
+    pieces = [_lay_out(heading(diff), paint, cell_max)]
+    shown = tables(diff, everything=everything, parts=parts)
     pieces += [_lay_out(table, paint, cell_max) for table in shown]
     for name in ("code", "artifacts"):
         if not parts or name in parts:
-            pieces += _patch_block(getattr(found, name).patch, paint)
+            pieces += _patch_block(getattr(diff, name).patch, paint)
     if not shown:
         pieces.append("no difference\n")
-    pieces += [f"note: {one_line(problem, 2000)}\n" for problem in found.problems]
+    pieces += [f"note: {one_line(problem, 2000)}\n" for problem in problems]
     return "\n".join(pieces)
 
 

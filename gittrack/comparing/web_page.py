@@ -10,21 +10,23 @@ from gittrack.comparing.text import harmless_line
 from gittrack.tracking import html
 
 if TYPE_CHECKING:
-    from gittrack.comparing.diffing import Comparison
+    from collections.abc import Sequence
+
+    from gittrack.schema.differences import RunDiff
 
 _PATCH_CHARS_MAX = 200_000
 
 
-def format_html(found: Comparison) -> str:
+def format_html(diff: RunDiff, problems: Sequence[str] = ()) -> str:
     """What differs, as tables, and the texts folded away."""
-    shown = tables(found.diff)
-    pieces = [_format_table(table) for table in (heading(found.diff), *shown)]
+    shown = tables(diff)
+    pieces = [_format_table(table) for table in (heading(diff), *shown)]
     if not shown:
         pieces.append(html.heading("no difference"))
     for name in ("code", "artifacts"):
-        patch = getattr(found, name).patch
+        patch = getattr(diff, name).patch
         pieces.append(html.folded(f"text of {name}", _format_patch(patch) if patch else ""))
-    pieces += [html.heading("note", problem) for problem in found.problems]
+    pieces += [html.heading("note", problem) for problem in problems]
     return f"<div>{''.join(pieces)}</div>"
 
 
