@@ -47,9 +47,9 @@ def to_frame(columns: RunColumns, *, typed: bool = False) -> pd.DataFrame:
         values = columns.params[key]
         if typed:
             values = KeyColumn(values.at, list(map(read_param, columns.types[key], values.values)))
-        found[f"params.{key}"] = _objects(values, columns.count)
+        found[f"params.{key}"] = _as_is(_objects(values, columns.count))
     tags = _all_tags(columns)
-    found |= {f"tags.{key}": tags[key] for key in sorted(tags)}
+    found |= {f"tags.{key}": _as_is(tags[key]) for key in sorted(tags)}
     return pd.DataFrame({**head, **found}, copy=False)
 
 
@@ -76,6 +76,13 @@ def _objects(column: KeyColumn, count: int) -> Any:
     found = np.full(count, None, dtype=object)
     found[column.at] = np.fromiter(column.values, dtype=object, count=len(column.values))
     return found
+
+
+def _as_is(values: Any) -> Any:
+    """A column of objects that stays one: pandas 3 would take it for a column of text, and None for NaN."""
+    import pandas as pd
+
+    return pd.Series(values, dtype=object, copy=False)
 
 
 def _all_tags(columns: RunColumns) -> dict[str, Any]:
