@@ -44,8 +44,7 @@ def open_index(repository: Repository, told: Told | None = None) -> Iterator[sql
         RepositoryError: the history of the repository cannot be walked to its end.
         sqlite3.DatabaseError: in the ``with``: the file is damaged after all; `drop_index`, and ask again.
     """
-    tips = Tips.read(repository)
-    opened = _open_file(repository, tips, told)
+    opened = _open_file(repository, told)
     try:
         connection = next(opened)
     except (OSError, sqlite3.Error, BusyError, StopIteration):
@@ -83,15 +82,16 @@ def make_tables(connection: sqlite3.Connection, schema: str = "main") -> None:
     connection.executescript(TABLES.format(schema=schema))
 
 
-def _open_file(repository: Repository, tips: Tips, told: Told | None) -> Generator[sqlite3.Connection, None, None]:
+def _open_file(repository: Repository, told: Told | None) -> Generator[sqlite3.Connection, None, None]:
     folder = index_folder(repository)
     _make_own(folder)
     lock = os.open(os.path.join(folder, LOCK_FILE), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         _flock(lock, fcntl.LOCK_SH)
-        if not _is_current(folder, tips):
+        if not _is_current(folder, Tips.read(repository)):
             _flock(lock, fcntl.LOCK_EX)
-            _bring_up_to_date(folder, repository, tips, told)
+            # read anew: another may have brought it further than ours went, and must not be undone
+            _bring_up_to_date(folder, repository, Tips.read(repository), told)
             _flock(lock, fcntl.LOCK_SH)
         with closing(_connect(folder, "ro")) as connection:
             yield connection

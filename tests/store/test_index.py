@@ -396,3 +396,30 @@ def test_it_is_readable_by_nobody_else(repo: Repo) -> None:
 def test_dropping_one_that_is_not_there_is_no_mistake(repo: Repo) -> None:
     drop_index(repo.repository)
     assert Store(repo.repository).list_runs().runs == []
+
+
+def test_what_another_brought_further_is_not_undone(repo: Repo, monkeypatch: pytest.MonkeyPatch) -> None:
+    log_runs(1)
+    ask(repo)
+    log_runs(1)
+    take, late = index._flock, list[str]()
+
+    def wait(descriptor: int, kind: int) -> None:
+        """Between our look at the branches and our lock another process commits a run, and learns of it."""
+        if kind == fcntl.LOCK_EX and not late:
+            fcntl.flock(descriptor, fcntl.LOCK_UN)
+            late.extend(log_runs(1))
+            run_child(
+                """
+                from gittrack.git.repository import discover_repository
+                from gittrack.store.search import RunQuestion, search
+                assert search(discover_repository("."), RunQuestion()).total == 3
+                """,
+                repo.path,
+            )
+        take(descriptor, kind)
+
+    monkeypatch.setattr(index, "_flock", wait)
+    assert late == []
+    assert len(ask(repo)) == 3
+    assert late != []
