@@ -180,7 +180,7 @@ def _connect(folder: str, mode: str) -> sqlite3.Connection:
         (number,) = connection.execute("PRAGMA user_version").fetchone()
         if number != FORMAT:
             raise sqlite3.DatabaseError(f"the index has the format {number}")
-        connection.execute("PRAGMA mmap_size = 1073741824")
+        # not mapped into memory: who shortens the file would end whoever reads it (SIGBUS)
         connection.execute("PRAGMA temp_store = MEMORY")
     except BaseException:
         connection.close()
