@@ -181,6 +181,7 @@ def _connect(folder: str, mode: str) -> sqlite3.Connection:
         if number != FORMAT:
             raise sqlite3.DatabaseError(f"the index has the format {number}")
         # not mapped into memory: who shortens the file would end whoever reads it (SIGBUS)
+        connection.execute("PRAGMA cache_size = -65536")
         connection.execute("PRAGMA temp_store = MEMORY")
     except BaseException:
         connection.close()
