@@ -356,7 +356,9 @@ def worth(value: Any) -> float:
     """What a param is worth as a number; NaN, which is unlike all, where it is none."""
     try:
         return math.nan if value is None or isinstance(value, bool) else float(value)
-    except (ValueError, OverflowError):
+    except OverflowError:  # beyond all floats
+        return math.inf if value > 0 else -math.inf
+    except ValueError:
         return math.nan
 
 
@@ -625,7 +627,7 @@ def test_params_compare_by_value_with_numbers_and_by_text_with_text() -> None:
     assert find(runs, "params.p in ('adam', 10, true)") == [4, 5, 9]
     assert find(runs, f"params.p = '{10**400}'") == [7]
     by_param = search(runs, order=["params.p desc"])
-    assert [int(run_id, 16) for run_id in by_param] == [9, 8, 3, 2, 0, 1, 4, 5, 6, 7]
+    assert [int(run_id, 16) for run_id in by_param] == [7, 9, 8, 3, 2, 0, 1, 4, 5, 6]
 
 
 def test_a_summary_of_a_metric_gives_way_to_a_metric_of_that_name() -> None:
