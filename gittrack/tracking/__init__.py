@@ -1,7 +1,8 @@
 """Floor 3, tracking: what a training script holds.
 
 It may import `gittrack.store` and below. Modules: `current` and `by_id` (the module-level calls), `active`
-(`ActiveRun`, the same calls on one run), `client` (runs by id), `session` (a run that this process writes
+(`ActiveRun`, the same calls on one run), `client` (runs by id), `run_search` and `frames` (runs by a filter, as a
+DataFrame), `experiment_search`, `session` (a run that this process writes
 to), `settings` (which repository, which experiment), `signals` (how a run ends that nobody ends), `provenance`,
 `monitor`, `datasets`, `rendering` and `tables` (objects to files), `entities` and `run_lists` (what is
 handed out), `html` (how a notebook shows it), `histories` (all points of many metrics), `artifacts` (getting files
