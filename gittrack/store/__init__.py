@@ -13,7 +13,7 @@ runs in flight beside it), `index` (a file that may vanish), `learning` (how it 
 `search_rows` (what was found), `naming` (the run that a person means).
 
 Decided: a value is safe when its record lies in a memory-mapped file, with no system call in the loop.
-Rejected: one write(2) a value (three times slower), SQLite (a thousand times), buffering (lost on kill -9). The index is SQLite in the user's
-cache, and decides nothing; rejected for it: a table with a column a key (thousands of keys), other processes to
-read faster (whoever embeds Python may have none to start).
+Rejected: one write(2) a value (three times slower), SQLite (a thousand times), buffering (lost on kill -9).
+Decided for the index: SQLite in the user's cache, asked to decide nothing. Rejected: a column a key (there are
+thousands), and other processes to read faster (whoever embeds Python may have none to start).
 """
