@@ -9,7 +9,6 @@ import shutil
 import sys
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -65,7 +64,7 @@ def list_runs(
     ] = None,
     live: Annotated[bool, typer.Option("--live", help="Show it again and again, until Ctrl-C.")] = False,
     deleted: Annotated[bool, typer.Option("--deleted", help="Show deleted runs instead.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON; all runs unless --limit is given.")] = False,
     as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV; all runs unless --limit is given.")] = False,
     parquet: Annotated[
         str | None,
@@ -91,14 +90,19 @@ def list_runs(
         order_by=_order_by(sort or [], ranking),
         experiment_ids=(find_experiment_id(store, experiment),) if experiment else None,
         lifecycle="deleted" if deleted else "active",
-        limit=(None if is_export or groups else _LIMIT) if limit is None else (limit or None),
+        limit=(None if is_export or as_json or groups else _LIMIT) if limit is None else (limit or None),
     )
+    is_told = limit is None or output.is_terminal()  # a script knows what it has asked for
+
+    def find(tell: _Tell) -> list[RunRow]:
+        return _find(store, question, ranking, tell, is_told=is_told)
+
     if live:
-        _refresh(lambda tell: _layout(_find(store, question, ranking, tell), chosen, groups))
+        _refresh(lambda tell: _layout(find(tell), chosen, groups))
     elif as_json and groups is None:
         _print_json(store, question)
     elif is_export or as_json:
-        titles, cells = _lay_out_file(_find(store, question, ranking, output.note), chosen, groups)
+        titles, cells = _lay_out_file(find(output.note), chosen, groups)
         if parquet is not None:
             _write_parquet(parquet, titles, cells)
         elif as_csv:
@@ -106,18 +110,24 @@ def list_runs(
         else:
             output.print_json([dict(zip(titles, row, strict=True)) for row in cells])
     else:
-        output.print_table(*_layout(_find(store, question, ranking, output.note), chosen, groups), _EMPTY)
+        output.print_table(*_layout(find(output.note), chosen, groups), _EMPTY)
 
 
-def _find(store: Store, question: RunQuestion, ranking: Ranking | None, tell: _Tell) -> list[RunRow]:
-    """The runs that are asked for; what else is to be said of them goes to ``tell``, a line each."""
+def _find(
+    store: Store, question: RunQuestion, ranking: Ranking | None, tell: _Tell, *, is_told: bool
+) -> list[RunRow]:
+    """The runs that are asked for; what else is to be said of them goes to ``tell``, a line each.
+
+    Args:
+        is_told: say how many there are beside those that a limit lets through.
+    """
     from gittrack.cli.run_table import read_metric
     from gittrack.store.search import search
 
     found = search(store.repository, question, output.tell_reading)
     for problem in found.problems:
         tell(f"warning: {problem}")
-    if len(found.rows) < found.total:
+    if len(found.rows) < found.total and is_told:
         tell(f"{len(found.rows)} of {found.total} runs; all of them: --limit 0")
     if ranking and found.rows and read_metric(found.rows[0], ranking.key) is None:
         tell(f"none of these runs has a metric {ranking.key!r}")
@@ -147,14 +157,10 @@ def _print_json(store: Store, question: RunQuestion) -> None:
     from gittrack.cli.describing import run_json
     from gittrack.store.search import search_runs
 
-    limit = question.limit
-    asked = question if limit is None else replace(question, limit=limit + 1)  # to know whether there are more
-    runs, problems = search_runs(store.repository, asked, output.tell_reading)
+    runs, problems = search_runs(store.repository, question, output.tell_reading)
     for problem in problems:
         output.note(f"warning: {problem}")
-    if limit is not None and len(runs) > limit:
-        output.note(f"only the first {limit}; all of them: --limit 0")
-    output.print_json([run_json(stored) for stored in runs[:limit]])
+    output.print_json([run_json(stored) for stored in runs])
 
 
 def _order_by(sort: Sequence[str], ranking: Ranking | None) -> tuple[str, ...]:

@@ -126,6 +126,8 @@ def judge_surroundings(ground: Ground, before: Mapping[str, object]) -> Iterator
         yield "code ran: a program of the repository's choice was run"
     target = str(ground.target)
     around = [path for path in {*before, *after} if not path.startswith(target) and not path.endswith("/ran")]
+    # the index, which may always go
+    around = [path for path in around if not path.startswith(str(ground.root / "home/.cache"))]
     changed = [path for path in around if before.get(path) != after.get(path)]
     # a folder's own change time tells of the file in it
     changed = [path for path in changed if not (path in before and path in after and os.path.isdir(path))]
