@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import math
 import os
 import random
 import shutil
@@ -19,11 +20,12 @@ import pytest
 import gittrack
 from gittrack.store import index, learning
 from gittrack.store.index import INDEX_FILE, LOCK_FILE, STAMP_FILE, drop_index, index_folder
+from gittrack.store.index_tables import number_of
 from gittrack.store.purging import purge
 from gittrack.store.records import load_records
 from gittrack.store.search import RunQuestion, search
 from gittrack.store.store import Store
-from tests.harness import Repo, make_repo, mounted, run_child, start_child
+from tests.harness import Repo, digest_tree, make_repo, mounted, run_child, start_child
 
 ALL = RunQuestion(lifecycle=None)
 
@@ -423,3 +425,67 @@ def test_what_another_brought_further_is_not_undone(repo: Repo, monkeypatch: pyt
     assert late == []
     assert len(ask(repo)) == 3
     assert late != []
+
+
+@pytest.mark.parametrize("place", ["", "index", "gittrack"])
+def test_a_folder_of_another_person_is_not_used(repo: Repo, place: str) -> None:
+    log_runs()
+    expected = ask(repo)
+    folder = folder_of(repo)
+    owned = {"": folder, "index": folder.parent, "gittrack": folder.parent.parent}[place]
+    before = digest_tree(folder)
+    os.chown(owned, 65534, 65534)
+    assert ask(repo) == expected
+    log_runs(1)
+    assert ask(repo) == read(repo)
+    assert digest_tree(folder) == before
+
+
+def test_a_folder_that_everybody_may_write_to_is_not_used(repo: Repo) -> None:
+    log_runs()
+    folder = folder_of(repo)
+    folder.parent.mkdir(parents=True)
+    folder.parent.chmod(0o777)
+    assert ask(repo) == read(repo)
+    assert not folder.exists()
+
+
+def test_links_that_lead_elsewhere_are_not_written_through(repo: Repo, tmp_path: Path) -> None:
+    log_runs()
+    ask(repo)
+    folder, precious = folder_of(repo), tmp_path / "precious"
+    precious.write_text("precious")
+    os.chown(folder, 65534, 65534)
+    for name in (INDEX_FILE, STAMP_FILE, "stamp.json.new", "index.sqlite.new", "repository"):
+        (folder / name).unlink(missing_ok=True)
+        (folder / name).symlink_to(precious)
+    assert ask(repo) == read(repo)
+    assert precious.read_text() == "precious"
+
+
+@pytest.mark.parametrize("name", ["a folder", "per%20cent", "what?", "a#b", "new\nline", "quo'te\"", "€ü", "a\\b"])
+def test_a_place_may_have_any_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    odd = make_repo(tmp_path / name / "repo")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / name / "cache"))
+    monkeypatch.chdir(odd.path)
+    log_runs()
+    assert ask(odd) == read(odd)
+    assert len(ask(odd)) == 3
+    assert (folder_of(odd) / INDEX_FILE).is_file()
+    assert folder_of(odd).is_relative_to(tmp_path / name)
+
+
+@pytest.mark.parametrize(
+    ("value", "number"),
+    [
+        (10**400, math.inf),
+        (-(10**400), -math.inf),
+        ("1e400", math.inf),
+        (2**53, 2.0**53),
+        (" 5 ", 5.0),
+        ("0x5", None),
+    ]
+    + [(value, None) for value in (float("nan"), "nan", True, None, "", "five")],
+)
+def test_what_a_param_is_worth_as_a_number(value: Any, number: float | None) -> None:
+    assert number_of(value) == number
