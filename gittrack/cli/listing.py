@@ -81,6 +81,8 @@ def list_runs(
     groups = parse_columns(group_by) if group_by else None
     ranking = parse_best(best) if best is not None else None
     is_export = as_csv or parquet is not None
+    if as_json + as_csv + (parquet is not None) > 1:
+        raise InvalidValueError("the list has one form", "give one of --json, --csv and --parquet")
     if live:
         _require_terminal(is_plain=not (as_json or is_export))
     store = open_reading()
@@ -151,7 +153,7 @@ def _print_json(store: Store, question: RunQuestion) -> None:
     for problem in problems:
         output.note(f"warning: {problem}")
     if limit is not None and len(runs) > limit:
-        output.note(f"the first {limit} runs; all of them: --limit 0")
+        output.note(f"only the first {limit}; all of them: --limit 0")
     output.print_json([run_json(stored) for stored in runs[:limit]])
 
 

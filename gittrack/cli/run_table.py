@@ -171,8 +171,11 @@ def _parse_column(word: str) -> Column:
         return _tag(word, key)
     name = _ALIASES.get(word.lower(), word.lower())
     if name not in _ATTRIBUTES:
-        known = ", ".join([*_ATTRIBUTES, "metrics.KEY", "params.KEY", "tags.KEY"])
-        raise InvalidValueError(f"there is no column {word!r}", f"columns: {known}")
+        raise InvalidValueError(
+            f"there is no column {word!r}",
+            f"what was logged is named whole, as metrics.{word}, params.{word} or tags.{word}; "
+            f"the others are {', '.join(_ATTRIBUTES)}",
+        )
     return _attribute(name)
 
 

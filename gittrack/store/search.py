@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from gittrack.errors import GittrackError
 from gittrack.git.bulk import read_commits
@@ -34,6 +34,7 @@ from gittrack.store.search_sql import (
 )
 
 _AT_ONCE = 500  # ids in a statement
+_COUNT_MAX = 1 << 61  # SQLite's whole numbers have 64 bits
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -156,7 +157,8 @@ class _Asked:
     """A question that has been read, so that a mistake in it is told before anything is opened."""
 
     def __init__(self, question: RunQuestion) -> None:
-        self._question = question
+        limit = None if question.limit is None else min(question.limit, _COUNT_MAX)
+        self._question = replace(question, limit=limit, offset=min(question.offset, _COUNT_MAX))
         self._query = parse_query(question.filter, round(time.time() * 1000)) if question.filter else And(())
         self._order = tuple(map(parse_order, question.order_by)) if question.order_by else ()
 

@@ -17,7 +17,6 @@ from gittrack.schema.names import check_key, check_name, check_run_id, check_tex
 from gittrack.schema.records import ExperimentRecord, RunRecord
 from gittrack.store import experiments
 from gittrack.store.live import find_live
-from gittrack.store.search import RunQuestion
 from gittrack.store.store import Store
 from gittrack.tracking import (
     artifacts,
@@ -171,12 +170,7 @@ class Client:
             InvalidQueryError: the filter or the order cannot be read; it shows where.
             InvalidValueError: there is no such view, the token is none, or ``max_results`` is over 50,000.
         """
-        question = RunQuestion(
-            filter=filter_string or "",
-            order_by=tuple(order_by or ()),
-            experiment_ids=tuple(map(str, experiment_ids)),
-            lifecycle=run_search.lifecycle_of(run_view_type),
-        )
+        question = run_search.make_question(experiment_ids, filter_string, run_view_type, order_by)
         return run_search.search_page(self._store().repository, question, max_results, page_token)
 
     def get_parent_run(self, run_id: str) -> entities.Run | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Literal, overload
 
@@ -96,13 +96,9 @@ def search_runs(
     if output_format not in ("pandas", "list"):
         raise InvalidValueError(f"output_format is {output_format!r}", "it is 'pandas' or 'list'")
     store = settings.open_store()
-    question = RunQuestion(
-        filter=filter_string or "",
-        order_by=tuple(order_by or ()),
-        experiment_ids=_choose(store, experiment_ids, experiment_names, search_all_experiments),
-        lifecycle=lifecycle_of(run_view_type),
-        limit=_check_count(max_results),
-    )
+    chosen = _choose(store, experiment_ids, experiment_names, search_all_experiments)
+    asked = make_question(chosen, filter_string, run_view_type, order_by)
+    question = replace(asked, limit=_check_count(max_results))
     if output_format == "list":
         runs, _ = find_runs(store.repository, question)
         return RunList(Run(stored.record) for stored in runs)
@@ -127,15 +123,24 @@ def search_page(
     return RunList((Run(stored.record) for stored in runs[:max_results]), token)
 
 
-def lifecycle_of(run_view_type: int) -> Lifecycle | None:
-    """The lifecycle that a view shows, None for all.
+def make_question(
+    experiment_ids: Sequence[str], filter_string: str, run_view_type: int, order_by: Sequence[str] | None
+) -> RunQuestion:
+    """What MLflow's arguments ask for; a single id or term may stand for a list of one.
 
     Raises:
-        InvalidValueError: there is no such view.
+        InvalidValueError: one of them is of another kind.
     """
-    if run_view_type not in _LIFECYCLES:
+    if filter_string is not None and not isinstance(filter_string, str):
+        raise InvalidValueError(f"filter_string is {filter_string!r}", "it is text, as in 'metrics.acc > 0.9'")
+    if not isinstance(run_view_type, int) or run_view_type not in _LIFECYCLES:
         raise InvalidValueError(f"run_view_type is {run_view_type!r}", "it is one of ViewType's")
-    return _LIFECYCLES[run_view_type]
+    return RunQuestion(
+        filter=filter_string or "",
+        order_by=_to_list("order_by", order_by or ()),
+        experiment_ids=_to_list("experiment_ids", experiment_ids),
+        lifecycle=_LIFECYCLES[run_view_type],
+    )
 
 
 def _choose(store: Store, ids: Sequence[str] | None, names: Sequence[str] | None, is_all: bool) -> tuple[str, ...]:
@@ -143,9 +148,9 @@ def _choose(store: Store, ids: Sequence[str] | None, names: Sequence[str] | None
     if ids and names:
         raise InvalidValueError("experiment_ids and experiment_names are both given", "give one of them")
     if ids:
-        return tuple(map(str, [ids] if isinstance(ids, str) else ids))
+        return _to_list("experiment_ids", ids)
     if names:
-        return _find_ids(store, [names] if isinstance(names, str) else names)
+        return _find_ids(store, _to_list("experiment_names", names))
     if is_all:
         return list_experiments_in_use(store.repository)
     current = settings.find_current_experiment_id(store)
@@ -159,6 +164,14 @@ def _find_ids(store: Store, names: Sequence[str]) -> tuple[str, ...]:
         if name not in known:
             _log.warning("gittrack: no experiment is called %r", name)
     return tuple(known[name] for name in names if name in known)
+
+
+def _to_list(argument: str, values: Sequence[str]) -> tuple[str, ...]:
+    if isinstance(values, str):
+        return (values,)
+    if not isinstance(values, Iterable):
+        raise InvalidValueError(f"{argument} is {values!r}", "give a list of texts")
+    return tuple(map(str, values))
 
 
 def _check_count(max_results: int) -> int:
@@ -178,6 +191,6 @@ def _parse_token(token: str | None) -> int:
         kind, _, offset = base64.urlsafe_b64decode(token.encode()).decode().partition(":")
         if kind == "offset":
             return _check_count(int(offset))
-    except (binascii.Error, ValueError):
+    except (AttributeError, binascii.Error, ValueError):
         pass
     raise InvalidValueError(f"page_token is {token!r:.80}", "give the token of the page before")

@@ -117,7 +117,7 @@ def test_what_a_limit_leaves_out_is_told_beside_the_data(shell: Shell) -> None:
         done = shell.run(GITTRACK, "ls", "-c", "name", *words)
         assert (len(done.stdout.splitlines()) - 1, done.stderr) == (shown, told), words
     for words, shown, told in (
-        ((), 100, "the first 100 runs; all of them: --limit 0\n"),
+        ((), 100, "only the first 100; all of them: --limit 0\n"),
         (("-n", "0"), 103, ""),
         (("-n", "103"), 103, ""),
     ):
@@ -185,6 +185,9 @@ def test_a_wrong_filter_shows_its_place_and_exits_with_2(four: Shell) -> None:
         assert lines[3].strip() == "^"
         assert len(lines) == 4
     assert "No such option" in four.error("ls", "--fliter", "x", code=2)
+    for words in (("--json", "--csv"), ("--csv", "--parquet", "x")):
+        assert "give one of --json, --csv and --parquet" in four.error("ls", *words, code=2)
+    assert names(four, "-n", str(10**30)) == "d c b a"
     assert "-1 is not in the range" in four.error("ls", "-n", "-1", code=2)
 
 
@@ -203,7 +206,7 @@ def test_columns_are_those_asked_for_in_their_order(four: Shell) -> None:
     assert 0 <= float(row["took_s"]) < 60
     said = four.error("ls", "-c", "name,accuracy", code=2).splitlines()
     assert said[0] == "error: there is no column 'accuracy'"
-    assert said[1].startswith("hint: columns: run, name,")
+    assert said[1].startswith("hint: what was logged is named whole, as metrics.accuracy, params.accuracy or")
 
 
 def test_a_metric_called_like_a_part_of_another_is_that_metric(shell: Shell) -> None:

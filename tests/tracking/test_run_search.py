@@ -113,6 +113,8 @@ def test_order_and_number_are_as_asked(repo: Repo) -> None:
         ({"order_by": ["params.opt", "params.lr ASC"]}, [second, third, first]),
         ({"order_by": ["start_time"], "max_results": 2}, [first, second]),
         ({"max_results": 0}, []),
+        ({"max_results": 10**30}, [third, second, first]),
+        ({"order_by": "start_time"}, [first, second, third]),
         ({"filter_string": "metrics.loss > 0.3"}, [first]),
         ({"filter_string": "tags.team = 'team 1' or params.deep = 'True'"}, [second, first]),
         ({"filter_string": None}, [third, second, first]),
@@ -191,6 +193,11 @@ def test_the_current_experiment_is_searched_and_not_made(repo: Repo, monkeypatch
         ({"max_results": True}, "max_results is True"),
         ({"max_results": 1.5}, "max_results is 1.5"),
         ({"run_view_type": 7}, "run_view_type is 7"),
+        ({"run_view_type": [1]}, "run_view_type is [1]"),
+        ({"filter_string": 5}, "filter_string is 5"),
+        ({"order_by": 5}, "order_by is 5"),
+        ({"experiment_names": 5}, "experiment_names is 5"),
+        ({"experiment_ids": 5}, "experiment_ids is 5"),
         ({"filter_string": "metrics.loss >"}, "the filter cannot be read"),
         ({"order_by": ["metrics.loss SIDEWAYS"]}, ""),
     ],
@@ -252,6 +259,10 @@ def test_a_page_is_bounded_and_a_token_too_far_is_an_empty_page(repo: Repo) -> N
     page = client.search_runs(["0"], page_token=token)
     assert (list(page), page.token) == ([], None)
     assert ids_of(client.search_runs([])) == []
+    assert list(client.search_runs(["0"], page_token="b2Zmc2V0OjEwMDAwMDAwMDAwMDAwMDAwMDAwMDA=")) == []
+    for wrong in (None, 5):
+        with pytest.raises(InvalidValueError, match="experiment_ids is"):
+            client.search_runs(wrong)  # type: ignore[arg-type]
 
 
 # -- the same as a reading of all runs ---------------------------------------------------------------------------
