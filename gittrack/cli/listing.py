@@ -30,6 +30,7 @@ _REFRESH_S = 2.0
 _HOME, _CLEAR_LINE, _CLEAR_BELOW = "\x1b[H", "\x1b[K", "\x1b[J"
 _OTHER_SCREEN, _FIRST_SCREEN = "\x1b[?1049h\x1b[?25l", "\x1b[?25h\x1b[?1049l"  # without the cursor, and with it
 _FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n")
+_NONE_FITS = "no run fits; all of them: gittrack ls"
 _EMPTY = "no runs yet: log one with gittrack.log(…) or gittrack exec -- CMD"
 
 _Shown = tuple[list[str], list[list[Any]]]
@@ -92,13 +93,14 @@ def list_runs(
         lifecycle="deleted" if deleted else "active",
         limit=(None if is_export or as_json or groups else _LIMIT) if limit is None else (limit or None),
     )
+    empty = _NONE_FITS if fitting or experiment or deleted else _EMPTY
     is_told = limit is None or output.is_terminal()  # a script knows what it has asked for
 
     def find(tell: _Tell) -> list[RunRow]:
         return _find(store, question, ranking, tell, is_told=is_told)
 
     if live:
-        _refresh(lambda tell: _layout(find(tell), chosen, groups))
+        _refresh(lambda tell: _layout(find(tell), chosen, groups), empty)
     elif as_json and groups is None:
         _print_json(store, question)
     elif is_export or as_json:
@@ -110,7 +112,7 @@ def list_runs(
         else:
             output.print_json([dict(zip(titles, row, strict=True)) for row in cells])
     else:
-        output.print_table(*_layout(find(output.note), chosen, groups), _EMPTY)
+        output.print_table(*_layout(find(output.note), chosen, groups), empty)
 
 
 def _find(
@@ -176,7 +178,7 @@ def _require_terminal(*, is_plain: bool) -> None:
         raise InvalidValueError("--live needs a terminal", "leave it out, or run gittrack ls again and again")
 
 
-def _refresh(make: Callable[[_Tell], _Shown]) -> None:
+def _refresh(make: Callable[[_Tell], _Shown], empty: str) -> None:
     """Show a table in place, on a screen of its own, until the person has seen enough; the last one stays."""
     text = ""
     sys.stdout.write(_OTHER_SCREEN)
@@ -184,7 +186,7 @@ def _refresh(make: Callable[[_Tell], _Shown]) -> None:
         while True:
             told: list[str] = []
             titles, cells = make(told.append)
-            lines = (output.format_table(titles, cells) or f"{_EMPTY}\n").splitlines()
+            lines = (output.format_table(titles, cells) or empty).splitlines()
             lines += [output.cut(one_line(line), shutil.get_terminal_size().columns) for line in told]
             text = "\n".join(lines)
             room = max(1, shutil.get_terminal_size().lines - 1)

@@ -118,8 +118,11 @@ def _make_own(folder: str) -> None:
 def _is_current(folder: str, tips: Tips) -> bool:
     if not _is_stamped(folder):
         return False
-    with closing(_connect(folder, "ro")) as connection:
-        return is_up_to_date(connection, tips)
+    try:
+        with closing(_connect(folder, "ro")) as connection:
+            return is_up_to_date(connection, tips)
+    except sqlite3.Error:  # of another format, say: it is built anew
+        return False
 
 
 def _bring_up_to_date(folder: str, repository: Repository, tips: Tips, told: Told | None) -> None:

@@ -24,6 +24,9 @@ _TOLD = {
 }
 _ALWAYS = ("mlflow.runName", "mlflow.user", "mlflow.source.name", "mlflow.source.type")  # even where it is empty
 
+_MS_MAX = ((1 << 63) - 1) // 1_000_000
+_NO_TIME = -(1 << 63)
+
 
 def to_frame(columns: RunColumns, *, typed: bool = False) -> pd.DataFrame:
     """One row a run: ``run_id, experiment_id, status, artifact_uri, start_time, end_time``, then by key.
@@ -54,12 +57,12 @@ def to_frame(columns: RunColumns, *, typed: bool = False) -> pd.DataFrame:
 
 
 def _times(times_ms: list[int | None]) -> Any:
+    import numpy as np
     import pandas as pd
 
-    # what is beyond the years that nanoseconds reach is no time there
-    return pd.to_datetime(pd.Series(times_ms, dtype="float64"), unit="ms", utc=True, errors="coerce").astype(
-        "datetime64[ns, UTC]"
-    )
+    # what is beyond the years that nanoseconds reach, 1677 to 2262, is no time there
+    known = [_NO_TIME if at is None or abs(at) > _MS_MAX else at for at in times_ms]
+    return pd.Series(np.array(known, "i8").view("M8[ms]").astype("M8[ns]")).dt.tz_localize("UTC")
 
 
 def _floats(column: KeyColumn, count: int) -> Any:

@@ -383,6 +383,11 @@ def test_no_runs_are_a_line_on_a_terminal_and_a_head_in_a_pipe(shell: Shell) -> 
     assert parquet.read_table(str(shell.folder / "none.parquet")).num_rows == 0
 
 
+def test_where_no_run_fits_that_is_what_is_said(four: Shell) -> None:
+    for words in (("-f", "metrics.loss > 9"), ("--deleted",)):
+        assert four.on_terminal("ls", *words) == "no run fits; all of them: gittrack ls\n"
+
+
 def test_times_before_the_epoch_and_at_its_instant_are_shown(shell: Shell) -> None:
     make(
         shell,

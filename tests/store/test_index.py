@@ -20,7 +20,7 @@ import pytest
 import gittrack
 from gittrack.store import index, learning
 from gittrack.store.index import INDEX_FILE, LOCK_FILE, STAMP_FILE, drop_index, index_folder
-from gittrack.store.index_tables import number_of
+from gittrack.store.index_tables import FORMAT, number_of
 from gittrack.store.purging import purge
 from gittrack.store.records import load_records
 from gittrack.store.search import RunQuestion, search
@@ -328,6 +328,21 @@ def test_one_whose_builder_was_killed_is_built_anew(repo: Repo) -> None:
         assert ask(repo) == read(repo)
         log_runs(1)
     assert ask(repo) == read(repo)
+
+
+@pytest.mark.parametrize("statement", ["PRAGMA user_version = 1", "PRAGMA user_version = 99", "DROP TABLE tip"])
+def test_one_of_another_format_is_built_anew_and_kept(repo: Repo, statement: str) -> None:
+    log_runs()
+    ask(repo)
+    connection = sqlite3.connect(folder_of(repo) / INDEX_FILE)
+    connection.execute(statement)
+    connection.close()
+    index._write_stamp(str(folder_of(repo)))
+    assert ask(repo) == read(repo)
+    connection = sqlite3.connect(folder_of(repo) / INDEX_FILE)
+    assert connection.execute("PRAGMA user_version").fetchone() == (FORMAT,)
+    assert connection.execute("SELECT count(*) FROM run, tip").fetchone() == (3,)
+    connection.close()
 
 
 # -- damage in git -----------------------------------------------------------------------------------------------
