@@ -91,7 +91,8 @@ def _open_file(repository: Repository, tips: Tips, told: Told | None) -> Generat
         _flock(lock, fcntl.LOCK_SH)
         if not _is_current(folder, tips):
             _flock(lock, fcntl.LOCK_EX)
-            _bring_up_to_date(folder, repository, tips, told)
+            # read again: another may have learnt what came while we waited, and that must not be forgotten
+            _bring_up_to_date(folder, repository, Tips.read(repository), told)
             _flock(lock, fcntl.LOCK_SH)
         with closing(_connect(folder, "ro")) as connection:
             yield connection
