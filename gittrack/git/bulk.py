@@ -24,6 +24,7 @@ from gittrack.git.objects import (
     ObjectId,
     has_id,
     parse_commit,
+    parse_seconds,
     parse_tree,
 )
 from gittrack.git.reading import PARSED_BYTES_MAX, ObjectReader
@@ -148,7 +149,7 @@ def _parse_listed(record: bytes) -> Commit:
         ObjectId(tree),
         tuple(ObjectId(parent) for parent in parents.split()),
         author,
-        int(committed_at or 0),
+        parse_seconds(committed_at or "0"),
         message,
     )
 

@@ -33,6 +33,7 @@ FILE_MODE, EXECUTABLE_MODE, LINK_MODE, TREE_MODE, GITLINK_MODE = (
 
 _ID = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 _TIME_MAX_S = 253_402_300_799  # year 9999; git calls what is negative, or far larger, a broken commit
+_SECONDS_MAX = (1 << 63) - 1
 _ENTRY = {  # mode, name, id; by the bytes of an id
     width: re.compile(rb"([0-7]{1,7}) ([^\0]*)\0(.{%d})" % width, re.DOTALL) for width in ID_BYTES.values()
 }
@@ -207,6 +208,15 @@ def parse_tree(tree_id: ObjectId, data: bytes) -> list[TreeEntry]:
     return entries
 
 
+def parse_seconds(text: bytes | str) -> int:
+    """A commit's date in seconds since the epoch, at most what 64 bits hold: a stranger may write any number.
+
+    Raises:
+        ValueError: it is no number.
+    """
+    return max(-_SECONDS_MAX, min(int(text), _SECONDS_MAX))
+
+
 def parse_commit(object_id: ObjectId, data: bytes) -> Commit:
     """A commit's bytes, read.
 
@@ -225,7 +235,7 @@ def parse_commit(object_id: ObjectId, data: bytes) -> Commit:
             elif key == b"author":
                 author = value.rpartition(b">")[0] + b">"
             elif key == b"committer":
-                committed_at_s = int(value.rpartition(b"> ")[2].split(b" ")[0])
+                committed_at_s = parse_seconds(value.rpartition(b"> ")[2].split(b" ")[0])
             elif key == b"encoding":
                 encoding = value.decode("ascii")
     except ValueError as error:

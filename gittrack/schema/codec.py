@@ -90,13 +90,17 @@ EXPERIMENT_FIELDS = (
     ("description?", "string", "Markdown"),
     ("tags?", "mapping", "text by key"),
 )
-_FINITE, _WHOLE = r"(-?[0-9]+\.[0-9]+(?:e[+-][0-9]+)?)", r"(-?[0-9]{1,19})"
+_FINITE, _WHOLE = (
+    r"(-?[0-9]+\.[0-9]+(?:e[+-][0-9]+)?)",
+    r"(-?[0-9]{1,18})",
+)  # what is longer is looked at one by one: it may not fit 64 bits
 _SUMMARY = re.compile(  # a metric with finite values, just as it is written
     r"^([A-Za-z_][A-Za-z0-9_./-]*):\n"
     + "".join(rf"  {name}: {_WHOLE if kind == 'integer' else _FINITE}\n" for name, kind, _ in METRIC_FIELDS),
     re.MULTILINE,
 )
 _TIMES = frozenset({"started_at", "ended_at", "created_at", "updated_at"})
+_INT_END = 1 << 63
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _TIME_MIN, _TIME_MAX = -62_135_596_800_000, 253_402_300_799_999  # years 1 to 9999
 
@@ -295,7 +299,11 @@ def _parse_metrics(data: bytes, where: str) -> dict[str, MetricSummary]:
 
 
 def _parse_summary(mapping: Mapping[str, Any]) -> MetricSummary:
-    return MetricSummary(**_known(mapping, _METRIC), extra=_unknown(mapping, _METRIC))
+    known = _known(mapping, _METRIC)
+    for name in ("last_step", "count"):  # the index keeps them in 64 bits
+        if not -_INT_END <= known[name] < _INT_END:
+            raise ValueError(f"field {name!r} does not fit 64 bits")
+    return MetricSummary(**known, extra=_unknown(mapping, _METRIC))
 
 
 def _param(value: Any) -> Scalar:

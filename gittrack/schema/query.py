@@ -331,7 +331,9 @@ class _Reader:
 
     def _check_depth(self, tree: Tree[Token], depth: int) -> None:
         if depth >= DEPTH_MAX:
-            first = next(tree.scan_values(lambda token: token is not None))
+            first: Tree[Token] | Token = tree
+            while not isinstance(first, str):  # not by lark's own walk, which calls itself for every level
+                first = next(child for child in first.children if child is not None)
             raise self._excess("levels of not, and, or", DEPTH_MAX, _place(first))
 
     def _excess(self, what: str, most: int, place: int) -> InvalidQueryError:

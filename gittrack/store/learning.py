@@ -129,7 +129,8 @@ class _Learner:
         owners: set[str] = set()
         for part in _in_parts(lost):
             marks = ",".join("?" * len(part))
-            for table, owner in (("run", "id"), ("experiment", "id"), ("unread", "owner")):
+            prefixed = f"'{_EXPERIMENT}' || id"
+            for table, owner in (("run", "id"), ("experiment", prefixed), ("unread", "owner")):
                 owners.update(
                     found
                     for (found,) in execute(f"SELECT {owner} FROM {table} WHERE commit_id IN ({marks})", part)

@@ -39,6 +39,8 @@ def resolve(repository: Repository, asked: str) -> StoredRun:
     """
     if is_run_id(asked):
         return get_run(repository, asked)
+    if any("\ud800" <= char <= "\udfff" for char in asked):  # bytes of a command line that are no UTF-8: no name
+        raise NotFoundError(f"no run is called {asked!r}", "list the runs: gittrack ls")
     for _ in range(2):
         found = ask_runs(repository, lambda runs: _find(runs, asked))
         stored, _ = load_found(repository, [(found.id, found.commit_id)])

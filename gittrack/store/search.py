@@ -179,8 +179,8 @@ class _Asked:
     def count(self, runs: OpenedRuns, found: int) -> int:
         """How many fit; ``found`` of them have been noted."""
         question = self._question
-        if question.limit is None or 0 < found < question.limit:
-            return question.offset + found
+        if (found or not question.offset) and (question.limit is None or found < question.limit):
+            return question.offset + found  # none behind an offset says nothing of how many stand before it
         asked = compile_count(runs.connection, self._query, self._scope(runs))
         (count,) = runs.connection.execute(asked.sql, asked.values).fetchone()
         return int(count)

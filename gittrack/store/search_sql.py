@@ -28,6 +28,7 @@ from gittrack.store.search_conditions import Conditions, Values
 from gittrack.store.search_keys import OrderKey, order_key
 
 _FEW = 5000
+_LIMIT_MAX = 1 << 62  # more runs than there are; with an offset it still fits what SQLite counts with
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +72,8 @@ def compile_search(
     """
     values = Values()
     arms = [_Arm(connection, scope, schema, values) for schema in scope.schemas]
+    if limit is not None:
+        limit = min(limit, _LIMIT_MAX)
     wanted = None if limit is None else limit + offset
     end = f"LIMIT {values.bind(-1 if limit is None else limit)} OFFSET {values.bind(offset)}"
     steps = [arm.steps(query, order, wanted) for arm in arms]

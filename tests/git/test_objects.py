@@ -166,6 +166,12 @@ def test_a_commit_that_is_none_is_damage(data: bytes) -> None:
         parse_commit(ZERO, data)
 
 
+@pytest.mark.parametrize("seconds", [b"9" * 30, b"-" + b"9" * 30])
+def test_a_date_that_no_clock_has_fits_64_bits(seconds: bytes) -> None:
+    date = parse_commit(ZERO, HEAD + b"committer C <c@d> " + seconds + b" +0000\n").committed_at_s
+    assert abs(date) == (1 << 63) - 1
+
+
 def test_a_set_holds_each_object_once_in_its_order_and_copies_are_apart() -> None:
     objects = ObjectSet("sha1")
     first, second = objects.add_blob(b"1"), objects.add(TREE, b"")

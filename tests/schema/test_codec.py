@@ -139,6 +139,15 @@ def test_a_summary_that_does_not_fit_is_damage(metrics: bytes) -> None:
         parse_run(encode_run(make_run())["run.yaml"], b"", metrics, "run")
 
 
+@pytest.mark.parametrize("field", ["last_step", "count"])
+@pytest.mark.parametrize("number", [1 << 63, -(1 << 63) - 1, 10**18 * 9999])
+def test_a_whole_number_beyond_64_bits_is_damage(field: str, number: int) -> None:
+    values = {"first": 1.0, "last": 1.0, "last_step": 0, "min": 1.0, "max": 1.0, "count": 1} | {field: number}
+    metrics = "m:\n" + "".join(f"  {name}: {value}\n" for name, value in values.items())
+    with pytest.raises(DamagedError, match="64 bits"):
+        parse_run(encode_run(make_run())["run.yaml"], b"", metrics.encode(), "run")
+
+
 @pytest.mark.parametrize("changed", [{"name": "-"}, {"lifecycle": "x"}, {"created_at": 1}, {"tags": 5}])
 def test_an_experiment_that_does_not_fit_is_damage(changed: dict[str, Any]) -> None:
     experiment = ExperimentRecord(id="0", name="a", made_as="a", created_at=0, updated_at=0)  # type: ignore[arg-type]

@@ -240,6 +240,7 @@ def test_a_mistake_in_a_long_text_is_shown_with_what_is_around_it() -> None:
     [
         "metrics.a > 1 and " * COMPARISONS_MAX + "metrics.a > 1",
         "not " * (DEPTH_MAX + 1) + "metrics.a > 1",
+        "not " * 3000 + "metrics.a > 1",
         "not (metrics.a > 1 or " * DEPTH_MAX + "metrics.a > 1" + ")" * DEPTH_MAX,
         f"params.p in ({'1,' * VALUES_MAX}1)",
         "status = '" + "x" * CHARS_MAX + "'",

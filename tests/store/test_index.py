@@ -177,6 +177,51 @@ def test_an_older_revision_counts_again_when_the_newer_one_goes(repo: Repo) -> N
     assert "edited" not in ask(repo)[0][18]
 
 
+def test_an_experiments_older_name_counts_again_when_the_newer_one_goes(repo: Repo) -> None:
+    log_runs(1, "first")
+    experiment = gittrack.get_experiment_by_name("first")
+    assert experiment is not None
+    before = repo.git("rev-parse", "gittrack/first").strip()
+    gittrack.Client().rename_experiment(experiment.experiment_id, "second")
+    assert search(repo.repository, ALL).rows[0].experiment_name == "second"
+    repo.git("update-ref", "refs/heads/gittrack/first", before)
+    assert search(repo.repository, ALL).rows[0].experiment_name == "first"
+
+
+def test_one_that_waited_forgets_nothing_of_what_another_has_learnt(
+    repo: Repo, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log_runs(1)
+    old = learning.Tips.read(repo.repository)
+    log_runs(2)
+    assert len(ask(repo)) == 3
+    stale, read_now = [old], learning.Tips.read  # as seen before the lock was had
+    monkeypatch.setattr(index.Tips, "read", lambda of: stale.pop() if stale else read_now(of))
+    assert len(ask(repo)) == 3
+    assert not stale
+
+
+def test_a_date_that_no_clock_has_hides_no_run(repo: Repo) -> None:
+    log_runs(2)
+    data = repo.git("cat-file", "commit", "gittrack/Default")
+    lines = [
+        f"committer C <c@d> {'9' * 30} +0000" if line[:10] == "committer " else line for line in data.split("\n")
+    ]
+    made = subprocess.run(
+        ["git", "hash-object", "-t", "commit", "-w", "--stdin", "--literally"],
+        input="\n".join(lines), text=True, cwd=repo.path, check=True, capture_output=True,
+    ).stdout.strip()  # fmt: skip
+    repo.git("update-ref", "refs/heads/gittrack/Default", made)
+    assert len(ask(repo)) == 2
+
+
+@pytest.mark.parametrize(("limit", "offset", "rows"), [(None, 5, 0), (2, 5, 0), (None, 1, 2), (1 << 70, 0, 3)])
+def test_how_many_fit_is_told_whatever_is_cut_out(repo: Repo, limit: int | None, offset: int, rows: int) -> None:
+    log_runs(3)
+    found = search(repo.repository, RunQuestion(limit=limit, offset=offset))
+    assert (len(found.rows), found.total) == (rows, 3)
+
+
 def test_a_shallow_clone_that_is_deepened(repo: Repo, tmp_path: Path) -> None:
     log_runs(4)
     clone = Repo(tmp_path / "clone")

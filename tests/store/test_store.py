@@ -62,7 +62,7 @@ def test_a_run_is_found_by_id_prefix_commit_name_place_and_last(repo: Repo) -> N
     }
     for run_id, names in asked.items():
         assert [store.resolve(name).record.id for name in names] == [run_id] * len(names)
-    for unknown in ("delta", "0000", "Default~2", "nowhere~0", "@first", "", "f" * 32, "al"):
+    for unknown in ("delta", "0000", "Default~2", "nowhere~0", "@first", "", "f" * 32, "al", "\udcff"):
         with pytest.raises(NotFoundError):
             store.resolve(unknown)
 
