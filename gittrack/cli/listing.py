@@ -140,7 +140,7 @@ def _layout(rows: Sequence[RunRow], chosen: list[Column] | None, groups: list[Co
     from gittrack.cli.run_table import choose_columns, group_rows
 
     if groups is not None:
-        return group_rows(rows, groups)
+        return group_rows(rows, groups, chosen=chosen)
     columns = chosen or choose_columns(rows)
     return [column.title for column in columns], [[column.show(row) for column in columns] for row in rows]
 
@@ -149,7 +149,7 @@ def _lay_out_file(rows: Sequence[RunRow], chosen: list[Column] | None, groups: l
     from gittrack.cli.run_table import Column, all_columns, group_rows
 
     if groups is not None:
-        titles, cells = group_rows(rows, groups, Column.export)
+        titles, cells = group_rows(rows, groups, Column.export, chosen)
         return [column.file_title for column in groups] + titles[len(groups) :], cells
     columns = chosen or all_columns(rows)
     return [column.file_title for column in columns], [[column.export(row) for column in columns] for row in rows]
@@ -217,6 +217,8 @@ def _format_csv(titles: Sequence[str], cells: Sequence[Sequence[Any]]) -> str:
 
 def _harmless(cell: Any) -> Any:
     if isinstance(cell, str):
+        if output.is_terminal():  # no escape sequence of a stranger reaches it
+            cell = one_line(cell, 10_000)
         return f"'{cell}" if cell.startswith(_FORMULA_STARTS) else cell
     if isinstance(cell, bool):
         return "true" if cell else "false"

@@ -114,7 +114,10 @@ def read_metric(row: RunRow, key: str) -> Any:
 
 
 def group_rows(
-    rows: Sequence[RunRow], by: Sequence[Column], show: Callable[[Column, RunRow], Any] = Column.show
+    rows: Sequence[RunRow],
+    by: Sequence[Column],
+    show: Callable[[Column, RunRow], Any] = Column.show,
+    chosen: Sequence[Column] | None = None,
 ) -> tuple[list[str], list[list[Any]]]:
     """One row a group: what it has in common, how many runs, and mean and deviation of the metrics most have.
 
@@ -123,25 +126,27 @@ def group_rows(
 
     Args:
         show: gives what a run has in a column: `Column.show` for a table, `Column.export` for a file.
+        chosen: columns of numbers to have the mean and deviation of, rather than of the metrics most have.
     """
     groups: dict[tuple[str, ...], list[RunRow]] = {}
     for row in rows:
         groups.setdefault(tuple(repr(column.read(row)) for column in by), []).append(row)
-    metrics = _common_metrics(rows)
+    columns = [_metric(key, key) for key in _common_metrics(rows)] if chosen is None else chosen
     titles = [column.title for column in by] + ["runs"]
-    for key in metrics:
-        titles += [f"{key} mean", f"{key} std"]
+    for column in columns:
+        titles += [f"{column.title} mean", f"{column.title} std"]
     cells = []
     for members in sorted(groups.values(), key=lambda members: -len(members)):
         found = [show(column, members[0]) for column in by] + [len(members)]
-        for key in metrics:
-            found += _mean_and_deviation([row.metrics[key].last for row in members if key in row.metrics])
+        for column in columns:
+            found += _mean_and_deviation([column.read(row) for row in members])
         cells.append(found)
     return titles, cells
 
 
-def _mean_and_deviation(values: Sequence[float]) -> list[float | None]:
-    known = [value for value in values if math.isfinite(value)]
+def _mean_and_deviation(values: Sequence[Any]) -> list[float | None]:
+    numbers = [value for value in values if isinstance(value, float | int) and not isinstance(value, bool)]
+    known = [float(value) for value in numbers if math.isfinite(value)]
     if not known:
         return [None, None]
     # brought below 1 by a power of two, which loses nothing: neither sums nor squares leave the range of floats

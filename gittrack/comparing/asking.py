@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
-from gittrack.errors import InvalidValueError, RepositoryError
+from gittrack.errors import InvalidValueError, NotFoundError, RepositoryError
 from gittrack.schema.records import Lifecycle
 from gittrack.store.search import RunQuestion, search
 from gittrack.store.search_rows import RunRow
@@ -48,3 +49,19 @@ def read_rows(
     lifecycle: Lifecycle | None = None if deleted else "active"
     question = RunQuestion(filter=filter_string, experiment_ids=experiment_ids, lifecycle=lifecycle)
     return search(store.repository, question).rows
+
+
+def require_metric(rows: Sequence[RunRow], metric: str) -> None:
+    """That any of the runs has a metric.
+
+    Raises:
+        NotFoundError: none has; the hint names what is near.
+    """
+    if any(metric in row.metrics for row in rows):
+        return
+    from difflib import get_close_matches
+
+    known = sorted({key for row in rows for key in row.metrics})
+    near = get_close_matches(metric, known, n=1)
+    shown = f"did you mean {near[0]!r}?" if near else f"they have {', '.join(known[:20])}" if known else ""
+    raise NotFoundError(f"none of {len(rows)} runs has a metric {metric!r}", shown or "list them: gittrack ls")

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
+from gittrack.comparing.factors import is_seed
 from gittrack.comparing.worktree import find_code_repository
 from gittrack.errors import AmbiguousError, NotFoundError
 from gittrack.git.bulk import walk_sound_commits
 from gittrack.git.refs import read_head
 from gittrack.git.repository import Repository
 from gittrack.git.revisions import find_commit
+from gittrack.schema.records import RunRecord
 from gittrack.store.index_answers import list_finished_code
 from gittrack.store.runs import StoredRun
+from gittrack.store.search import find_by_ids
 from gittrack.store.store import Store
+
+_RUNS_MAX = 1_000  # of one commit that are looked through
+_PARAMS_TOLD = 6
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,10 +80,10 @@ def find_baseline(store: Store, against: str, candidate: StoredRun) -> Baseline:
         raise NotFoundError(
             f"{against!r} is neither a run nor a revision that git knows here", "fetch it: git fetch origin"
         ) from unnamed
-    by_commit: dict[str, str] = {}
+    by_commit: dict[str, list[str]] = {}
     for found in list_finished_code(store.repository, candidate.record.experiment_id):
         if found.commit is not None and found.run_id != candidate.record.id:
-            by_commit.setdefault(found.commit, found.run_id)
+            by_commit.setdefault(found.commit, []).append(found.run_id)
     place = _nearest(repository, commit, by_commit)
     if place is None:
         return Baseline(
@@ -86,7 +92,29 @@ def find_baseline(store: Store, against: str, candidate: StoredRun) -> Baseline:
             " or of an ancestor of it that is here",
         )
     nearest = "" if place == commit else f", nearest run at {place[:10]}"
-    return Baseline(store.get_run(by_commit[place]), f"{against} ({commit[:10]}){nearest}")
+    run, choice = _choose(store, by_commit[place], candidate.record)
+    return Baseline(run, f"{against} ({commit[:10]}){nearest}{choice}")
+
+
+def _choose(store: Store, run_ids: Sequence[str], candidate: RunRecord) -> tuple[StoredRun, str]:
+    """Of the runs of one commit, the newest first: the newest with the candidate's params, else the newest.
+
+    And what is to be said of that choice. Params that only seed a random generator need not be equal.
+    """
+    runs = find_by_ids(store.repository, run_ids[:_RUNS_MAX])
+    wanted = _settings(candidate)
+    same = next((run for run in runs if _settings(run.record) == wanted), None)
+    if same is not None:
+        return same, ""
+    newest = store.get_run(run_ids[0])
+    others = f", the newest of {len(run_ids)} runs there" if len(run_ids) > 1 else ""
+    known = _settings(newest.record)
+    differing = sorted(key for key in {*wanted, *known} if wanted.get(key) != known.get(key))
+    return newest, f"{others}, with other params: {', '.join(differing[:_PARAMS_TOLD])}"
+
+
+def _settings(record: RunRecord) -> dict[str, str]:
+    return {key: repr(value) for key, value in record.params.items() if not is_seed(key)}
 
 
 def _nearest(repository: Repository, commit: str, runs: Collection[str]) -> str | None:

@@ -12,8 +12,9 @@ from dataclasses import asdict, dataclass, field
 from statistics import fmean
 from typing import Any, Literal
 
-from gittrack.comparing.asking import read_rows
+from gittrack.comparing.asking import read_rows, require_metric
 from gittrack.comparing.bisection import Bisection, Turn, Verdict
+from gittrack.comparing.factors import is_seed
 from gittrack.comparing.trials import repeat_command
 from gittrack.comparing.trying import Workbench, open_workbench
 from gittrack.errors import InvalidValueError, NotFoundError
@@ -91,7 +92,12 @@ class Crossing:
 
 
 def bisect_runs(rows: Sequence[RunRow], threshold: Threshold) -> Crossing:
-    """Where runs in the order of their start crossed a threshold for the last time."""
+    """Where runs in the order of their start crossed a threshold for the last time.
+
+    Raises:
+        NotFoundError: no run has the metric.
+    """
+    require_metric(rows, threshold.metric)
     known = sorted(_measured(rows, threshold.metric), key=lambda row: (row.started_at, row.id))
     evidence = [
         Evidence(at, row.id, (value,), (row.id,), threshold.judge((value,)))
@@ -252,7 +258,7 @@ class CommitBisection:
         is_found = turn is not None and turn.is_found
         suspects = _suspects(turn, line)
         culprit = tell_commit(self._store.repository, suspects[0]) if is_found else None
-        notes = [*_tell_turns(search, line), *self._contradictions()]
+        notes = [*_tell_turns(search, line), *self._contradictions(), *self._mixtures(line)]
         steps = self._steps(line[wanted]) if wanted is not None else ()
         return Crossing(
             threshold=self._threshold, kind="commits", evidence=tuple(evidence), suspects=suspects,
@@ -272,6 +278,20 @@ class CommitBisection:
             if judged in ("good", "bad") and judged != given.removeprefix("given "):
                 lines.append(f"{commit[:12]} was {given.replace('given', 'given as')}, and its runs say {judged}")
         return lines
+
+    def _mixtures(self, line: Sequence[str]) -> list[str]:
+        """That the mean of a commit is one of runs with several settings, where it is."""
+        found: dict[str, set[str]] = {}
+        for commit in line:
+            held = {run_id for run_id, _ in self._values.get(commit, ())}
+            rows = [row for row in self._rows if row.id in held]
+            for key in {key for row in rows for key in row.params if not is_seed(key)}:
+                if len({repr(row.params.get(key)) for row in rows}) > 1:
+                    found.setdefault(key, set()).add(commit)
+        if not found:
+            return []
+        names = ", ".join(sorted(found)[:6])
+        return [f"runs of one commit differ in {names}, and count alike: keep one setting by --filter"]
 
     def _steps(self, commit: str) -> tuple[str, ...]:
         """How to run a commit by hand."""

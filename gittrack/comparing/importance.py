@@ -12,7 +12,7 @@ from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from gittrack.comparing.asking import open_existing_store, read_rows, run_id_of
+from gittrack.comparing.asking import open_existing_store, read_rows, require_metric, run_id_of
 from gittrack.comparing.factors import value_key
 from gittrack.schema.names import one_line
 from gittrack.schema.records import Scalar
@@ -161,7 +161,8 @@ def importance(
         statuses: only runs that ended so.
 
     Raises:
-        NotFoundError: there is no such run or experiment. InvalidValueError: the filter cannot be read.
+        NotFoundError: there is no such run or experiment, or no run has the metric.
+        InvalidValueError: the filter cannot be read.
     """
     store = open_existing_store()
     ids = (resolve_experiment(store.repository, experiment).id,) if experiment is not None else None
@@ -169,6 +170,7 @@ def importance(
     if runs is not None:
         wanted = {run_id_of(store, run) for run in runs}
         rows = [row for row in rows if row.id in wanted]
+    require_metric(rows, metric)
     return rank_params([row for row in rows if row.status in statuses], metric)
 
 

@@ -84,6 +84,8 @@ def make_tables(connection: sqlite3.Connection, schema: str = "main") -> None:
 
 def _open_file(repository: Repository, told: Told | None) -> Generator[sqlite3.Connection, None, None]:
     folder = index_folder(repository)
+    if not os.path.isabs(folder):  # nobody's home: it would be made in the work tree
+        raise FileNotFoundError(errno.ENOENT, "there is no folder for caches", folder)
     _make_own(folder)
     lock = os.open(os.path.join(folder, LOCK_FILE), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:

@@ -99,11 +99,11 @@ CREATE TABLE {schema}.fact (name TEXT PRIMARY KEY, value TEXT NOT NULL);
 """
 # made when the tables have been filled: sorting once is cheaper than keeping them sorted
 KEY_INDEXES = """
-CREATE INDEX {schema}.metric_by_key ON metric (key, last);
-CREATE INDEX {schema}.param_by_key ON param (key, number, text);
-CREATE INDEX {schema}.tag_by_key ON tag (key, text);
-CREATE INDEX {schema}.run_by_start ON run (started_at DESC, id);
-CREATE INDEX {schema}.run_by_experiment ON run (experiment_id, started_at DESC, id);
+CREATE INDEX IF NOT EXISTS {schema}.metric_by_key ON metric (key, last);
+CREATE INDEX IF NOT EXISTS {schema}.param_by_key ON param (key, number, text);
+CREATE INDEX IF NOT EXISTS {schema}.tag_by_key ON tag (key, text);
+CREATE INDEX IF NOT EXISTS {schema}.run_by_start ON run (started_at DESC, id);
+CREATE INDEX IF NOT EXISTS {schema}.run_by_experiment ON run (experiment_id, started_at DESC, id);
 """
 
 
