@@ -76,6 +76,8 @@ def test_importance_ranks_what_matters(grid: Shell) -> None:
     few = grid.gittrack("importance", "acc", "--filter", "params.seed = '1'")
     assert "4 runs are too few for a forest" in few
     assert "no experiment is called 'x'" in grid.error("importance", "acc", "x")
+    assert "did you mean 'acc'?" in grid.error("importance", "acx", "digits")
+    assert "did you mean 'acc'?" in grid.error("bisect", "acx", "--below", "1", "--runs")
 
 
 def test_a_script_asks_the_same(grid: Shell, monkeypatch: pytest.MonkeyPatch) -> None:

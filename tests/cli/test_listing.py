@@ -237,6 +237,19 @@ def test_groups_have_mean_and_deviation_of_their_runs(four: Shell) -> None:
     assert [row["runs"] for row in read_csv(four, "-g", "status")] == ["4"]
 
 
+def test_groups_are_of_the_columns_that_are_asked_for(four: Shell) -> None:
+    title, *groups = table(four, "-g", "params.opt", "-c", "metrics.loss.min,name", "-f", "metrics.loss > 0")
+    assert title == [
+        "params.opt",
+        "runs",
+        "metrics.loss.min mean",
+        "metrics.loss.min std",
+        "name mean",
+        "name std",
+    ]
+    assert all(group[2] and group[4:] == ["", ""] for group in groups)
+
+
 def test_values_at_the_ends_of_all_floats_have_a_mean_too(shell: Shell) -> None:
     make(
         shell,

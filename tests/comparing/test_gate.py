@@ -87,3 +87,17 @@ def test_an_experiments_tag_tells_the_direction(repo: Repo) -> None:
     gate = judge(repo, "main", "metrics.x worsens 1%")
     assert (names(gate), gate.is_passed) == (("mine", "base"), False)
     assert "| `fails` | `metrics.x worsens 1%` | `1.0 to 2.0 (+1, +100.000%)` |" in gate.to_markdown()
+
+
+def test_of_several_runs_at_a_commit_the_one_with_the_same_params_counts(repo: Repo) -> None:
+    make("adam", opt="adam", seed=1, metrics={"acc": 0.9})
+    make("sgd", opt="sgd", seed=2, metrics={"acc": 0.5})
+    repo.git("checkout", "-qb", "feature")
+    repo.commit("feature", c__py="1\n")
+    make("mine", opt="adam", seed=3, metrics={"acc": 0.6})
+    gate = judge(repo, "main", "metrics.acc drops 5%")
+    assert (names(gate), gate.is_passed) == (("mine", "adam"), False)
+    make("other", opt="lion", lr=1.0, metrics={"acc": 0.6})
+    gate = judge(repo, "main", run="other")
+    assert names(gate) == ("other", "sgd")
+    assert gate.baseline.why.endswith(", the newest of 2 runs there, with other params: lr, opt")

@@ -91,6 +91,17 @@ def test_existing_runs_come_first_and_the_next_commit_is_a_command(repo: Repo) -
     assert [one["verdict"] for one in found["evidence"]] == ["good", "bad"]  # the newest bad run is its
 
 
+def test_runs_of_one_commit_with_other_settings_are_told_of(repo: Repo) -> None:
+    code = "import gittrack, sys\nwith gittrack.start_run():\n    gittrack.log_params({{'lr': sys.argv[1], 'seed': 1}})\n"
+    for number, acc in enumerate((0.95, 0.5)):
+        repo.commit(f"change {number}", train__py=code.format() + f"    gittrack.log_metric('acc', {acc})\n")
+        for lr in ("0.1", "0.2") if number else ("0.1",):
+            subprocess.run([sys.executable, "train.py", lr], cwd=repo.path, check=True)
+    found = bisect(repo, "--below", "0.9")
+    assert found["notes"] == ["runs of one commit differ in lr, and count alike: keep one setting by --filter"]
+    assert bisect(repo, "--below", "0.9", "--filter", "params.lr = 0.1")["notes"] == []
+
+
 def test_a_commit_that_cannot_be_run_is_skipped_and_leaves_a_range(repo: Repo) -> None:
     commits = make_history(repo, [0.95, 0.95, 0.7, 0.7, 0.7], broken=(2,))
     found = bisect(repo, "--below", "0.9", "--good", commits[0], "--bad", commits[-1], *COMMAND, code=1)
