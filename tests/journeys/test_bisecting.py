@@ -92,9 +92,9 @@ def test_existing_runs_come_first_and_the_next_commit_is_a_command(repo: Repo) -
 
 
 def test_runs_of_one_commit_with_other_settings_are_told_of(repo: Repo) -> None:
-    code = "import gittrack, sys\nwith gittrack.start_run():\n    gittrack.log_params({{'lr': sys.argv[1], 'seed': 1}})\n"
+    code = "import gittrack, sys\nwith gittrack.start_run():\n    gittrack.log_param('lr', sys.argv[1])\n"
     for number, acc in enumerate((0.95, 0.5)):
-        repo.commit(f"change {number}", train__py=code.format() + f"    gittrack.log_metric('acc', {acc})\n")
+        repo.commit(f"change {number}", train__py=code + f"    gittrack.log_metric('acc', {acc})\n")
         for lr in ("0.1", "0.2") if number else ("0.1",):
             subprocess.run([sys.executable, "train.py", lr], cwd=repo.path, check=True)
     found = bisect(repo, "--below", "0.9")
