@@ -181,6 +181,20 @@ def repo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Repo:
     return made
 
 
+def lose_object(repo: Repo, object_id: str) -> None:
+    """Take one object out of the repository, as a broken disk would."""
+    objects = Path(repo.repository.objects_dir)
+    packs = list((objects / "pack").glob("*.pack"))
+    for pack in packs:
+        away = repo.path.parent / pack.name
+        pack.rename(away)
+        for other in pack.parent.glob(pack.stem + ".*"):
+            other.unlink()
+        with open(away, "rb") as file:
+            subprocess.run(["git", "unpack-objects", "-q"], cwd=repo.path, stdin=file, check=True)
+    (objects / object_id[:2] / object_id[2:]).unlink()
+
+
 def start_child(code: str, cwd: Path, **environment: str) -> subprocess.Popen[str]:
     """A Python process of its own that runs code; warnings are errors in it."""
     return subprocess.Popen(

@@ -25,7 +25,7 @@ from gittrack.store.purging import purge
 from gittrack.store.records import load_records
 from gittrack.store.search import RunQuestion, search
 from gittrack.store.store import Store
-from tests.harness import Repo, digest_tree, make_repo, mounted, run_child, start_child
+from tests.harness import Repo, digest_tree, lose_object, make_repo, mounted, run_child, start_child
 
 ALL = RunQuestion(lifecycle=None)
 
@@ -397,7 +397,7 @@ def test_a_record_that_cannot_be_read_is_told_and_read_once_it_can(repo: Repo) -
     first, _, _ = log_runs()
     blob = repo.git("rev-parse", f"{repo.store.get_run(first).commit.id}:params.yaml").strip()  # type: ignore[union-attr]
     data = repo.git("cat-file", "blob", blob)
-    lose(repo, blob)
+    lose_object(repo, blob)
     for _ in range(2):
         found = search(repo.repository, ALL)
         assert len(found.rows) == 2
@@ -410,22 +410,9 @@ def test_a_record_that_cannot_be_read_is_told_and_read_once_it_can(repo: Repo) -
 def test_a_history_that_cannot_be_walked_gives_what_is_sound(repo: Repo) -> None:
     log_runs(4)
     middle = repo.git("rev-parse", "gittrack/Default~2").strip()
-    lose(repo, middle)
+    lose_object(repo, middle)
     assert ask(repo) == read(repo)
     assert len(ask(repo)) == 2
-
-
-def lose(repo: Repo, object_id: str) -> None:
-    """Take one object out of the repository, as a broken disk would."""
-    objects = Path(repo.repository.objects_dir)
-    for pack in list((objects / "pack").glob("*.pack")):
-        away = repo.path.parent / pack.name
-        pack.rename(away)
-        for other in pack.parent.glob(pack.stem + ".*"):
-            other.unlink()
-        with open(away, "rb") as file:
-            subprocess.run(["git", "unpack-objects", "-q"], cwd=repo.path, stdin=file, check=True)
-    (objects / object_id[:2] / object_id[2:]).unlink()
 
 
 # -- whose it is -------------------------------------------------------------------------------------------------

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,7 +15,7 @@ from gittrack.store.store import Store
 from gittrack.tracking import session
 from gittrack.tracking.session import Role, RunSession
 from gittrack.tracking.starting import new_record
-from tests.harness import Repo, finish_child, make_repo, run_child, start_child
+from tests.harness import Repo, finish_child, lose_object, make_repo, run_child, start_child
 
 
 def begin(repo: Repo, **fields: object) -> RunSession:
@@ -28,20 +27,6 @@ def make(repo: Repo, **fields: object) -> RunId:
     run = begin(repo, **fields)
     assert run.finish("FINISHED")
     return run.run_id
-
-
-def lose_object(repo: Repo, object_id: str) -> None:
-    """Take one object out of the repository, as a broken disk would."""
-    objects = Path(repo.repository.objects_dir)
-    packs = list((objects / "pack").glob("*.pack"))
-    for pack in packs:
-        away = repo.path.parent / pack.name
-        pack.rename(away)
-        for other in pack.parent.glob(pack.stem + ".*"):
-            other.unlink()
-        with open(away, "rb") as file:
-            subprocess.run(["git", "unpack-objects", "-q"], cwd=repo.path, stdin=file, check=True)
-    (objects / object_id[:2] / object_id[2:]).unlink()
 
 
 # -- finding -------------------------------------------------------------------------------------------------
