@@ -149,6 +149,15 @@ def test_importing_gittrack_loads_nothing_heavy() -> None:
     assert done.stdout.strip() == "[]"
 
 
+def test_logging_loads_nothing_of_searching() -> None:
+    script = (
+        "import sys, gittrack; gittrack.start_run, gittrack.Client; names = ('sqlite3', 'lark', 'platformdirs'); "
+        "print([name for name in names if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
 def test_listing_runs_loads_nothing_that_it_does_not_use(tmp_path: Path) -> None:
     heavy = ["pandas", "numpy", "sklearn", "scipy", "yaml", "dulwich", "pydantic", "rich", "matplotlib"]
     script = (

@@ -10,7 +10,7 @@ from contextlib import ExitStack
 
 from gittrack.errors import DamagedError, NotFoundError
 from gittrack.git.bulk import read_blobs
-from gittrack.git.objects import GITLINK_MODE, ObjectId, ObjectSet, TreeEntry, parse_tree
+from gittrack.git.objects import ObjectId, ObjectSet, TreeEntry, parse_tree
 from gittrack.git.reading import DEPTH_MAX, ObjectReader
 from gittrack.git.repository import Repository
 
@@ -115,11 +115,6 @@ def diff_trees(source: ObjectSource, trees: Sequence[ObjectId | None]) -> dict[s
             if any(below) and len(set(below)) > 1:
                 pending.append((path + "/", below, depth + 1))
     return dict(sorted(found.items()))
-
-
-def is_submodule(leaf: Leaf) -> bool:
-    """Whether a leaf is another repository's commit, whose objects are not here."""
-    return leaf[0] == GITLINK_MODE
 
 
 def _are_same(entries: Sequence[TreeEntry | None]) -> bool:

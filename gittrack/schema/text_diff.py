@@ -21,7 +21,7 @@ LINES_MAX = 20_000
 _CONTEXT = 3
 _BINARY_LOOKED_AT = 8000  # as git does
 _WORK_MAX = 4_000_000  # of difflib for one stretch: about a second
-_LINK, _SUBMODULE = 0o120000, 0o160000
+_SUBMODULE = 0o160000
 _PLAIN_NAME = re.compile(r"[^\"\\]*")
 _ESCAPES = {
     7: "\\a", 8: "\\b", 9: "\\t", 10: "\\n", 11: "\\v", 12: "\\f", 13: "\\r", 34: '\\"', 92: "\\\\",

@@ -8,11 +8,14 @@ NaN has no form in SQLite: a metric whose row has NULL in ``last`` is NaN, one w
 from __future__ import annotations
 
 import math
-import sqlite3
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from gittrack.schema.records import RunRecord, Scalar
+
+if TYPE_CHECKING:
+    import sqlite3  # whoever logs has no use for it
 
 FORMAT = 2  # counted up whenever a table changes: an index of another number is built anew
 

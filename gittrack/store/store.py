@@ -32,7 +32,6 @@ from gittrack.store.committing import Draft, open_branches
 from gittrack.store.folding import commit_live, fold_live
 from gittrack.store.history import Revision, find_revisions
 from gittrack.store.live import LiveRun, bring_home, find_live, list_live, put_back_leftovers
-from gittrack.store.naming import resolve
 from gittrack.store.planted import require_own_places
 from gittrack.store.runs import Listing, StoredRun, get_run, list_runs, merge_taken, read_live
 from gittrack.store.streams import Item, merge_items
@@ -67,6 +66,8 @@ class Store:
         Raises:
             NotFoundError: nothing fits. AmbiguousError: several runs do.
         """
+        from gittrack.store.naming import resolve  # with SQLite: training asks for no run by its name
+
         return resolve(self.repository, asked)
 
     def list_revisions(self, run_id: str) -> list[Revision]:

@@ -10,7 +10,7 @@ import os
 import posixpath
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 
 from gittrack.errors import InvalidValueError, NotFoundError, RunStateError
 from gittrack.schema.names import check_key, check_name, check_run_id, check_text
@@ -22,7 +22,6 @@ from gittrack.tracking import (
     artifacts,
     entities,
     experiment_search,
-    run_search,
     session,
     settings,
     signals,
@@ -30,7 +29,9 @@ from gittrack.tracking import (
 )
 from gittrack.tracking.active import ActiveRun, check_status
 from gittrack.tracking.opened import opened_runs
-from gittrack.tracking.run_lists import RunList
+
+if TYPE_CHECKING:
+    from gittrack.tracking.run_lists import RunList
 
 
 class Client:
@@ -170,6 +171,8 @@ class Client:
             InvalidQueryError: the filter or the order cannot be read; it shows where.
             InvalidValueError: there is no such view, the token is none, or ``max_results`` is over 50,000.
         """
+        from gittrack.tracking import run_search  # with SQLite, which a script that only logs does without
+
         question = run_search.make_question(experiment_ids, filter_string, run_view_type, order_by)
         return run_search.search_page(self._store().repository, question, max_results, page_token)
 
