@@ -121,6 +121,10 @@ class ArtifactMissingError(ArtifactError, LookupError):
         self.path, self.oid = path, oid
 
 
+class RemoteError(GittrackError):
+    """Another repository, or a store of artifacts, cannot be reached, refuses, or is not what it should be."""
+
+
 class CommandError(GittrackError):
     """A program that gittrack started failed.
 

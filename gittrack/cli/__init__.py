@@ -1,4 +1,4 @@
-"""Floor 8, cli: the command line, the only floor that prints, asks the terminal and exits.
+"""Floor 9, cli: the command line, the only floor that prints, asks the terminal and exits.
 
 It may import everything below. Modules: `app` (the commands' table and the one place that maps errors to exit
 codes), `listing`, `reading`, `running`, `comparing`, `explaining`, `bisecting`, `editing`, `upkeep`, `plotting`

@@ -1,4 +1,4 @@
-"""Floor 4, comparing: understanding the differences between runs.
+"""Floor 5, comparing: understanding the differences between runs.
 
 It may import `gittrack.tracking` and below. Modules: `curves` (metric histories made ready to draw), `charts`
 (drawing them to files and figures); `diffing` (`diff`: two runs or more, or the work tree, to one

@@ -1,4 +1,4 @@
-"""Floor 3, tracking: what a training script holds.
+"""Floor 4, tracking: what a training script holds.
 
 It may import `gittrack.store` and below. Modules: `current` and `by_id` (the module-level calls), `active`
 (`ActiveRun`, the same calls on one run), `client` (runs by id), `run_search` and `frames` (runs by a filter, as a

@@ -1,0 +1,8 @@
+"""Floor 2, artifact_stores: where artifact objects are kept beyond this machine, and moving them there and back.
+
+It may import `gittrack.git` and below; it knows nothing of runs, and never of `gittrack.store`, its neighbour.
+Modules: `transfers` (what every store can do, and what is told of it).
+
+Decided: an object is named by the sha256 of its bytes everywhere, checked while it is streamed in, and never whole
+in memory. A store is asked first what it has, so that what was cut goes on by skipping that.
+"""

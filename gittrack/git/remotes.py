@@ -1,0 +1,118 @@
+"""The remotes of a repository, as the user's git knows them: names, and the URLs that git would really use.
+
+``git remote get-url`` resolves ``url.<base>.insteadOf`` and included config files (git-config(1)); where there is
+no git, the repository's own config says it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+from dataclasses import dataclass
+
+from gittrack.errors import CommandError, NotFoundError
+from gittrack.git.command import find_git, run_git
+from gittrack.git.config import parse_settings, strip_credentials
+from gittrack.git.repository import Repository
+
+TRACKED = "refs/remotes/"  # what a configured remote had when it was last asked
+_FETCHED = "refs/gittrack/remotes/"  # the same of one without a name, given by its URL
+
+
+@dataclass(frozen=True, slots=True)
+class Remote:
+    """Another repository.
+
+    Attributes:
+        name: as in the config; empty for one that was given by its URL.
+        url: where git fetches from; push_url: where it pushes to. Both may hold credentials: show `label`.
+    """
+
+    name: str
+    url: str
+    push_url: str
+
+    @property
+    def label(self) -> str:
+        """What a person calls it."""
+        return self.name or strip_credentials(self.url)
+
+    @property
+    def asked_as(self) -> str:
+        """How a git command is told of it."""
+        return self.name or self.url
+
+    @property
+    def key(self) -> str:
+        """A name for what is noted about it: another where its URL changes. It is fit for a file or a ref."""
+        return hashlib.sha256(f"{self.name}\n{self.url}\n{self.push_url}".encode()).hexdigest()[:16]
+
+    @property
+    def tracked(self) -> str:
+        """The folder of refs that stand for its own, with the '/' at the end."""
+        return f"{TRACKED}{self.name}/" if self.name else f"{_FETCHED}{self.key}/"
+
+
+def list_remotes(repository: Repository) -> list[Remote]:
+    """The configured remotes, ``origin`` first, then by name."""
+    if find_git():
+        names = run_git(repository.git_dir, "remote").decode(errors="surrogateescape").split("\n")[:-1]
+        found = [Remote(name, _ask(repository, name), _ask(repository, name, "--push")) for name in names]
+    else:
+        found = _read_remotes(repository)
+    found = [remote for remote in found if remote.url]
+    return sorted(found, key=lambda remote: (remote.name != "origin", remote.name))
+
+
+def find_remote(repository: Repository, asked: str | None = None) -> Remote | None:
+    """The remote that is meant: by its name, URL or path; without a word ``origin``, or the only one.
+
+    None only where nothing is asked for and there is none.
+
+    Raises:
+        NotFoundError: no remote has that name; or there are several, none is ``origin``, and none is named.
+    """
+    known = list_remotes(repository)
+    if asked is None:
+        if len(known) > 1 and known[0].name != "origin":
+            names = ", ".join(remote.name for remote in known)
+            raise NotFoundError(f"{repository.label} has several remotes", f"name one of them: {names}")
+        return known[0] if known else None
+    for remote in known:
+        if asked in (remote.name, remote.url):
+            return remote
+    if is_url(asked) or os.path.isdir(asked):
+        place = os.path.abspath(asked) if not is_url(asked) else asked
+        return Remote("", place, place)
+    names = ", ".join(remote.name for remote in known)
+    hint = f"there are: {names}" if names else "add one: git remote add origin URL"
+    raise NotFoundError(f"{repository.label} has no remote {asked!r}", hint)
+
+
+def is_url(text: str) -> bool:
+    """Whether a text is a git URL, or ssh's short form ``[user@]host:path``: git-clone(1), "Git URLs"."""
+    if re.match(r"[a-z][a-z0-9+.-]*://.", text):
+        return True
+    host, colon, path = text.partition(":")
+    return bool(colon and path and host) and "/" not in host and not host.startswith("-") and len(host) > 1
+
+
+def _ask(repository: Repository, name: str, *words: str) -> str:
+    try:
+        told = run_git(repository.git_dir, "remote", "get-url", *words, "--", name)
+    except CommandError:  # a remote without a URL
+        return ""
+    return told.decode(errors="surrogateescape").rstrip("\n")
+
+
+def _read_remotes(repository: Repository) -> list[Remote]:
+    urls: dict[str, dict[str, str]] = {}
+    for item in parse_settings(repository.read_config()):
+        if item.section == "remote" and item.key in ("url", "pushurl"):
+            urls.setdefault(item.subsection, {}).setdefault(item.key, item.value)
+    return [
+        Remote(name, found["url"], found.get("pushurl", found["url"]))
+        for name, found in urls.items()
+        if "url" in found
+    ]
