@@ -52,6 +52,11 @@ def format_experiment_message(experiment: ExperimentRecord, what: str) -> str:
     )
 
 
+def format_join_message() -> str:
+    """The message of a commit that joins two histories: the same for the same two, wherever they are joined."""
+    return _assemble("join histories made apart", _NO_CI, [])
+
+
 def parse_trailers(message: str) -> dict[str, list[str]]:
     """The trailers of a message's last paragraph, values by key in their order; empty where there are none."""
     last = message.rstrip("\n").rpartition("\n\n")[2]

@@ -69,10 +69,12 @@ class Branches:
                     return commit
         raise BusyError(f"another program keeps moving {ref}", "try again when it is done")
 
-    def replace(self, ref: str, new: ObjectId | None, old: ObjectId, objects: ObjectSet) -> bool:
-        """Point a branch elsewhere, with the objects that this needs, or remove it; False when it has moved."""
-        if new is None:
-            return self._lock.delete_ref(ref, old)
+    def remove(self, ref: str, old: ObjectId) -> bool:
+        """Remove a branch; False when it has moved."""
+        return self._lock.delete_ref(ref, old)
+
+    def move(self, ref: str, new: ObjectId, old: ObjectId | None, objects: ObjectSet) -> bool:
+        """Point a branch elsewhere, with the objects that this needs, or make it; False when it has moved."""
         if not len(objects):
             return self._lock.move_ref(ref, new, old)
         self._lock.announce(ref, new)

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from gittrack.errors import DamagedError, InvalidValueError, NotFoundError, RunStateError
 from gittrack.git.bulk import read_blobs
-from gittrack.git.objects import FILE_MODE
+from gittrack.git.objects import FILE_MODE, ObjectId, ObjectSet
 from gittrack.git.repository import Repository
 from gittrack.schema.codec import EXPERIMENT_FILE, encode_experiment, parse_experiment
 from gittrack.schema.messages import format_experiment_message
@@ -142,14 +142,19 @@ def rename_experiment(repository: Repository, experiment: str, new_name: str) ->
     return edit_experiment(repository, experiment, change, f"renamed {new_name}")
 
 
-def _commit(branches: Branches, record: ExperimentRecord, what: str) -> None:
-    objects = branches.new_objects()
-    tree = objects.add_files(
+def experiment_tree(record: ExperimentRecord, objects: ObjectSet) -> ObjectId:
+    """The tree of an experiment's commit."""
+    return objects.add_files(
         {
             SCHEMA_FILE: (FILE_MODE, objects.add_blob(statement())),
             EXPERIMENT_FILE: (FILE_MODE, objects.add_blob(encode_experiment(record))),
         }
     )
+
+
+def _commit(branches: Branches, record: ExperimentRecord, what: str) -> None:
+    objects = branches.new_objects()
+    tree = experiment_tree(record, objects)
     message = format_experiment_message(record, what)
     branches.commit(objects, Draft(record.made_as, tree, message, record.updated_at // 1000))
 

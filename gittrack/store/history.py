@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Literal, NamedTuple
 
 from gittrack.git.bulk import walk_sound_commits
 from gittrack.git.objects import Commit, ObjectId
@@ -21,6 +22,13 @@ from gittrack.schema.messages import (
     parse_run_trailers,
 )
 from gittrack.schema.names import HEADS, REMOTES, experiment_of_ref
+
+
+class Owner(NamedTuple):
+    """Whose revision a commit is: a run's, or an experiment's record's."""
+
+    kind: Literal["run", "experiment"]
+    id: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +50,18 @@ class Revision:
         return parse_journal_trailers(self.commit.message)
 
 
+def read_revision(commit: Commit) -> tuple[Owner, Revision] | None:
+    """The revision that a commit is, and whose; None where it only joins histories, or is of nothing of ours."""
+    if len(commit.parents) > 1:
+        return None
+    named, kind = parse_run_trailers(commit.message), "run"
+    if named is None:
+        named, kind = parse_experiment_trailers(commit.message), "experiment"
+    if named is None:
+        return None
+    return Owner(kind, named[0]), Revision(named[0], named[1], commit)  # type: ignore[arg-type]
+
+
 def list_branches(repository: Repository) -> dict[str, ObjectId]:
     """The experiments' branches, local and of every remote, by full ref name."""
     refs = list_refs(repository, HEADS, REMOTES)
@@ -55,14 +75,9 @@ def find_winners(
     runs: dict[str, Revision] = {}
     experiments: dict[str, Revision] = {}
     for commit in walk_sound_commits(repository, list_branches(repository).values() if tips is None else tips):
-        if len(commit.parents) > 1:
-            continue
-        named = parse_run_trailers(commit.message)
-        into = runs
-        if named is None:
-            named, into = parse_experiment_trailers(commit.message), experiments
+        named = read_revision(commit)
         if named is not None:
-            _keep_greater(into, Revision(named[0], named[1], commit))
+            _keep_greater(runs if named[0].kind == "run" else experiments, named[1])
     return runs, experiments
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from gittrack.errors import DamagedError, RepositoryError
 from gittrack.git.bulk import read_blobs, read_shallow, read_trees, walk_commits
@@ -17,9 +17,8 @@ from gittrack.git.objects import Commit, ObjectId
 from gittrack.git.reading import ObjectReader
 from gittrack.git.repository import Repository
 from gittrack.schema.codec import EXPERIMENT_FILE, parse_experiment
-from gittrack.schema.messages import parse_experiment_trailers, parse_run_trailers
 from gittrack.schema.packages import parse_packages
-from gittrack.store.history import Revision, list_branches
+from gittrack.store.history import Revision, list_branches, read_revision
 from gittrack.store.index_tables import KEY_INDEXES, TableWriter
 from gittrack.store.records import load_records
 
@@ -257,12 +256,11 @@ class _Learner:
 
 def _read_revision(commit: Commit) -> Revision | None:
     """The revision of a run or of an experiment that a commit is; None where it only joins histories."""
-    if len(commit.parents) > 1:
-        return None
-    named, kind = parse_run_trailers(commit.message), ""
+    named = read_revision(commit)
     if named is None:
-        named, kind = parse_experiment_trailers(commit.message), _EXPERIMENT
-    return Revision(kind + named[0], named[1], commit) if named is not None else None
+        return None
+    owner, revision = named
+    return revision if owner.kind == "run" else replace(revision, id=_EXPERIMENT + owner.id)
 
 
 def _is_run(owner: str) -> bool:

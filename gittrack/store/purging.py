@@ -68,7 +68,8 @@ def purge(repository: Repository, run_id: str) -> Rewrite:
             tip = list_branches(repository)[ref]
             objects = branches.new_objects()
             new = _rebuild(repository, tip, plan.run_id, objects)
-            if not branches.replace(ref, new, tip, objects):
+            has_moved = branches.move(ref, new, tip, objects) if new else branches.remove(ref, tip)
+            if not has_moved:
                 raise BusyError(f"{ref} was moved meanwhile", "try again")
         for oid in plan.objects:  # with the lock still held: the next to be committed may be a run that has it too
             try:

@@ -19,7 +19,7 @@ from gittrack.errors import (
     NotFoundError,
     RunStateError,
 )
-from gittrack.git.objects import TREE_MODE, Commit
+from gittrack.git.objects import Commit
 from gittrack.git.reading import ObjectReader
 from gittrack.git.refs import heal_after_crash
 from gittrack.git.repository import Repository
@@ -35,7 +35,7 @@ from gittrack.store.live import LiveRun, bring_home, find_live, list_live, put_b
 from gittrack.store.planted import require_own_places
 from gittrack.store.runs import Listing, StoredRun, get_run, list_runs, merge_taken, read_live
 from gittrack.store.streams import Item, merge_items
-from gittrack.store.trees import RunTree, record_files
+from gittrack.store.trees import RunTree, revised_tree
 
 _log = logging.getLogger("gittrack")
 
@@ -157,19 +157,11 @@ class Store:
             with ObjectReader(self.repository) as reader:
                 tree = RunTree(self.repository, reader, base.commit.tree, f"run {run_id}")
                 before = tree.read_record()
-                entries = reader.read_tree(base.commit.tree)
-            changed = replace(change(before), revision=base.revision + 1)
-            objects = branches.new_objects()
-            files = {
-                entry.name.decode(): (entry.mode if not entry.is_tree else TREE_MODE, entry.id)
-                for entry in entries
-            }
-            files |= record_files(changed, objects)
+                changed = replace(change(before), revision=base.revision + 1)
+                objects = branches.new_objects()
+                revised = revised_tree(reader, base.commit.tree, changed, objects)
             message = format_run_message(changed, what, {})
-            branches.commit(
-                objects,
-                Draft(changed.experiment, objects.add_files(files), message, changed.started_at // 1000),
-            )
+            branches.commit(objects, Draft(changed.experiment, revised, message, changed.started_at // 1000))
         return changed
 
     def recover(self, *, keep: Sequence[str] = ()) -> list[str]:

@@ -160,6 +160,15 @@ def record_files(run: RunRecord, objects: ObjectSet) -> Files:
     return files
 
 
+def revised_tree(reader: ObjectReader, tree: ObjectId, run: RunRecord, objects: ObjectSet) -> ObjectId:
+    """The tree of a run's next revision, which changes its record alone."""
+    files = {
+        entry.name.decode("utf-8", "surrogateescape"): (entry.mode if not entry.is_tree else TREE_MODE, entry.id)
+        for entry in reader.read_tree(tree)
+    }
+    return objects.add_files(files | record_files(run, objects))
+
+
 def attributes_files(pointers: set[str], objects: ObjectSet) -> Files:
     """The ``.gitattributes`` for these pointers; nothing where there are none."""
     if not pointers:
