@@ -164,13 +164,20 @@ def list_refs(repository: Repository, *prefixes: str) -> dict[str, ObjectId]:
     return dict(sorted(found.items()))
 
 
+def list_any_refs(repository: Repository, *prefixes: str) -> dict[str, ObjectId]:
+    """All refs below some prefixes (each ending in '/'), whatever they name, by full name, sorted."""
+    if not (find_git() or repository.has_ref_tables):
+        return dict(sorted(list_by_dulwich(repository, prefixes).items()))
+    told = run_git(repository.common_dir, "for-each-ref", "--format=%(objectname) %(refname)", *prefixes)
+    return dict(sorted(_parse_refs(told).items()))
+
+
 def _list_by_git(repository: Repository, prefixes: tuple[str, ...]) -> dict[str, ObjectId]:
     wanted = ["for-each-ref", "--format=%(objectname) %(objecttype) %(refname)", *prefixes]
     try:
         output = run_git(repository.common_dir, *wanted)
     except CommandError:  # it gives up at the first ref whose object is missing
-        wanted[1] = "--format=%(objectname) %(refname)"
-        return _only_commits(repository, _parse_refs(run_git(repository.common_dir, *wanted)))
+        return _only_commits(repository, list_any_refs(repository, *prefixes))
     found = _parse_refs(output)
     return {name.removeprefix("commit "): tip for name, tip in found.items() if name.startswith("commit ")}
 

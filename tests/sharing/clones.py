@@ -5,15 +5,16 @@ from __future__ import annotations
 import subprocess
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from gittrack import Client
-from gittrack.git.repository import Repository
-from gittrack.sharing.fetching import Fetched
-from gittrack.sharing.pulling import Pulled, pull
-from gittrack.sharing.pushing import Pushed, push
 from gittrack.git.remotes import Remote, find_remote
+from gittrack.git.repository import Repository
+from gittrack.sharing.pulling import Pulled, pull
 from tests.harness import Repo
+
+if TYPE_CHECKING:
+    from gittrack.sharing.pushing import Pushed
 
 
 class Clone(Repo):
@@ -25,7 +26,10 @@ class Clone(Repo):
 
     @property
     def remote(self) -> Remote:
-        found = find_remote(self.repository)
+        return self.remote_called("origin")
+
+    def remote_called(self, name: str) -> Remote:
+        found = find_remote(self.repository, name)
         assert found is not None
         return found
 
@@ -45,6 +49,8 @@ class Clone(Repo):
         return pull(self.repository, self.remote)
 
     def push(self) -> Pushed:
+        from gittrack.sharing.pushing import push
+
         return push(self.repository, self.remote)
 
     def names(self) -> list[str]:

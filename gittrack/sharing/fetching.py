@@ -1,0 +1,139 @@
+"""What a remote has, and bringing its histories here: branches of experiments, the registry's tags, live runs.
+
+The remote is asked for its refs first, then for exactly those that are new here, so that nothing else comes along
+and a tag of ours that it has otherwise is known before anything is written.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from gittrack.git.command import run_git
+from gittrack.git.network import Progress, run_network_git
+from gittrack.git.objects import ObjectId
+from gittrack.git.refs import list_any_refs
+from gittrack.git.remotes import Remote
+from gittrack.git.repository import Repository
+from gittrack.schema.names import HEADS, experiment_of_ref, is_run_id
+from gittrack.schema.tag_names import is_registry_tag
+
+LIVE = "refs/gittrack/live/"  # at the remote: what runs in flight have told so far
+
+# a power cut must not leave a ref that names a pack which never reached the disk
+DURABLE = ("-c", "core.fsync=objects,derived-metadata,reference", "-c", "core.fsyncMethod=fsync")
+_QUIETLY = ("--no-tags", "--no-write-fetch-head", "--no-auto-maintenance", "--no-recurse-submodules")
+_PATTERNS = (f"{HEADS}*", "refs/tags/*", f"{LIVE}*")
+_LINE = re.compile(r"([0-9a-f]{40,64})\t(refs/[^\s^]+)")
+
+
+@dataclass(frozen=True, slots=True)
+class RemoteRefs:
+    """The refs of a remote that concern us, by their full names there."""
+
+    heads: dict[str, ObjectId]
+    tags: dict[str, ObjectId]
+    live: dict[str, ObjectId]
+
+
+@dataclass(frozen=True, slots=True)
+class Fetched:
+    """What the remote has, and which of its branches and live runs came anew."""
+
+    refs: RemoteRefs
+    new_heads: tuple[str, ...]
+    new_live: tuple[str, ...]
+    ended_live: tuple[str, ...]
+
+
+def tracked_head(remote: Remote, head: str) -> str:
+    """The ref here that stands for a remote's branch."""
+    return remote.tracked + head.removeprefix("refs/heads/")
+
+
+def tracked_live(remote: Remote) -> str:
+    """The folder of refs here that stand for a remote's live runs, with the '/' at the end."""
+    return f"refs/gittrack/remotes/{remote.name or remote.key}/live/"
+
+
+def ask_refs(repository: Repository, remote: Remote) -> RemoteRefs:
+    """The remote's refs that concern us.
+
+    Raises:
+        NetworkError: it is not reached, or refuses.
+    """
+    words = ("ls-remote", "--refs", "--end-of-options", remote.asked_as, *_PATTERNS)
+    told = run_network_git(repository, remote, *words).decode(errors="surrogateescape")
+    found = RemoteRefs({}, {}, {})
+    for line in told.split("\n"):
+        if (parts := _LINE.fullmatch(line)) is None:
+            continue
+        object_id, ref = ObjectId(parts[1]), parts[2]
+        if ref.startswith(HEADS) and experiment_of_ref(ref) is not None:
+            found.heads[ref] = object_id
+        elif is_registry_tag(ref):
+            found.tags[ref] = object_id
+        elif ref.startswith(LIVE) and is_run_id(ref.removeprefix(LIVE)):
+            found.live[ref] = object_id
+    return found
+
+
+def fetch(
+    repository: Repository, remote: Remote, only: Iterable[str] | None = None, progress: Progress | None = None
+) -> Fetched:
+    """Bring what is new of a remote into the refs that stand for it here; local branches and tags stay.
+
+    Args:
+        only: branches, by full name; all where it is None.
+
+    Raises:
+        NetworkError: it is not reached, or refuses.
+    """
+    refs = ask_refs(repository, remote)
+    wanted = None if only is None else set(only)
+    heads = {ref: tip for ref, tip in refs.heads.items() if wanted is None or ref in wanted}
+    known = list_tracked(repository, remote)
+    new_heads = [ref for ref, tip in heads.items() if known.get(tracked_head(remote, ref)) != tip]
+    live = tracked_live(remote)
+    new_live = [ref for ref, tip in refs.live.items() if known.get(live + ref.removeprefix(LIVE)) != tip]
+    specs = [f"+{ref}:{tracked_head(remote, ref)}" for ref in new_heads]
+    specs += [f"+{ref}:{live}{ref.removeprefix(LIVE)}" for ref in new_live]
+    bring(repository, remote, specs, progress)
+    ended = [ref for ref in known if ref.startswith(live) and LIVE + ref.removeprefix(live) not in refs.live]
+    forget_tracked(repository, {ref: known[ref] for ref in ended})
+    return Fetched(refs, tuple(new_heads), tuple(new_live), tuple(ended))
+
+
+def bring(repository: Repository, remote: Remote, specs: Sequence[str], progress: Progress | None = None) -> None:
+    """Fetch by refspecs; nothing is asked where there are none. Raises as `fetch`."""
+    if not specs:
+        return
+    shown = ("--progress",) if progress else ("--quiet",)
+    words = (*DURABLE, "fetch", *_QUIETLY, *shown, "--refmap=", "--stdin", "--end-of-options", remote.asked_as)
+    lines = "".join(f"{spec}\n" for spec in specs)
+    run_network_git(repository, remote, *words, stdin=lines.encode(errors="surrogateescape"), progress=progress)
+
+
+def list_tracked(repository: Repository, remote: Remote) -> dict[str, ObjectId]:
+    """The refs here that stand for the remote's branches and live runs."""
+    folders = (f"{remote.tracked}gittrack/", tracked_live(remote))
+    return list_any_refs(repository, *folders)
+
+
+def note_tracked(repository: Repository, moved: dict[str, ObjectId]) -> None:
+    """Let refs that stand for a remote's say what it has now."""
+    lines = "".join(f"update {ref} {tip}\n" for ref, tip in moved.items())
+    if lines:
+        run_git(repository.common_dir, *DURABLE, "update-ref", "--stdin", stdin=_encode(lines))
+
+
+def forget_tracked(repository: Repository, gone: dict[str, ObjectId]) -> None:
+    """Drop refs that stand for what a remote no longer has."""
+    lines = "".join(f"delete {ref} {tip}\n" for ref, tip in gone.items())
+    if lines:
+        run_git(repository.common_dir, "update-ref", "--stdin", stdin=_encode(lines))
+
+
+def _encode(text: str) -> bytes:
+    return text.encode(errors="surrogateescape")
