@@ -214,13 +214,24 @@ def tell_reading(done: int, total: int) -> None:
         progress(done, total, "reading runs")
 
 
+def is_watched() -> bool:
+    """Whether a person at a terminal sees how far long work has come."""
+    return sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
+
+
 def progress(done: int, total: int, what: str) -> None:
     """Show on a terminal's stderr how far long work has come."""
-    if not sys.stderr.isatty() or os.environ.get("TERM") == "dumb":
-        return
-    end = "\r" if done < total else "\r\x1b[K"
-    text = f"{what} {done}/{total}" if done < total else ""
-    print(f"\r{text}", end=end, file=sys.stderr, flush=True)
+    _show_progress(f"{what} {done}/{total}" if done < total else "")
+
+
+def progress_bytes(done: int, total: int, what: str) -> None:
+    """As `progress`, of bytes."""
+    _show_progress(f"{what} {format_size(done)} of {format_size(total)}" if done < total else "")
+
+
+def _show_progress(text: str) -> None:
+    if is_watched():
+        print(f"\r{one_line(text)}\x1b[K", end="\r", file=sys.stderr, flush=True)
 
 
 def _json_ready(value: Any) -> Any:

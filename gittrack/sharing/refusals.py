@@ -1,6 +1,6 @@
 """What ``git push --porcelain`` says was refused, and whether the same may be taken at another try.
 
-The form is git-push(1)'s, "Output"; the reasons are git's own and its server's, as of 2.30 to 2.47.
+The form is git-push(1), "Output"; the reasons are those of git and its server, 2.30 to 2.47.
 """
 
 from __future__ import annotations
@@ -9,12 +9,11 @@ import re
 from dataclasses import dataclass
 
 _REFUSED = re.compile(r"!\t[^\t]*:(refs/[^\t]+)\t\[([^\]]*)\](?: \((.*)\))?")
-_OF_ANOTHER = re.compile(
-    r"atomic push failed|transaction failed|remote failed to report status"
-)
+_OF_ANOTHER = re.compile(r"atomic push failed|transaction failed|remote failed to report status")
 _QUICKER = re.compile(
-    r"fetch first|non-fast-forward|stale info|already exists|failed to update ref|cannot lock ref|failed to lock"
-    r"|incorrect old value|reference already exists|unable to (create|lock)|needs force|is at [0-9a-f]+ but expected"
+    r"fetch first|non-fast-forward|stale info|already exists|failed to update ref|cannot lock ref|failed to"
+    r" lock|incorrect old value|reference already exists|unable to (create|lock)|needs force"
+    r"|is at [0-9a-f]+ but expected"
 )
 
 

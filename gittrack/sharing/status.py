@@ -1,0 +1,102 @@
+"""What is not shared yet: runs and artifacts that a remote lacks, and runs it has that no branch here has."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from gittrack.git.ancestry import find_present
+from gittrack.git.bulk import walk_commits
+from gittrack.git.objects import ObjectId
+from gittrack.git.remotes import Remote
+from gittrack.git.repository import Repository
+from gittrack.schema.names import HEADS, experiment_of_ref
+from gittrack.sharing.fetching import RemoteRefs, list_tracked, tracked_head
+from gittrack.sharing.objects import has_object
+from gittrack.sharing.pointers import list_pointers
+from gittrack.sharing.pushing import list_heads
+from gittrack.sharing.renumbering import list_registry_tags
+from gittrack.sharing.uploaded import read_uploaded
+from gittrack.store.history import read_revision
+from gittrack.store.live import list_live
+
+
+@dataclass(frozen=True, slots=True)
+class BranchStatus:
+    """One experiment: runs with revisions that the remote lacks, and that only it has; both as ids, sorted."""
+
+    ref: str
+    experiment: str
+    ahead: tuple[str, ...]
+    behind: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """How a clone stands to a remote, as far as is known here.
+
+    Attributes:
+        branches: of every experiment. objects, size_bytes: artifact objects to be sent, and their bytes.
+        missing: such objects that are not on this machine. tags: unpushed tags by full name; None where the remote
+            was not asked. running: runs in flight here.
+    """
+
+    branches: tuple[BranchStatus, ...]
+    objects: int
+    size_bytes: int
+    missing: int
+    tags: tuple[str, ...] | None
+    running: int
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether the remote has all that is here."""
+        return not (any(branch.ahead for branch in self.branches) or self.objects or self.tags)
+
+
+def read_status(repository: Repository, remote: Remote, refs: RemoteRefs | None = None) -> Status:
+    """How a clone stands to a remote; ``refs`` is what that has, where it was asked just now.
+
+    Raises:
+        RepositoryError: a history cannot be walked.
+    """
+    heads, tracked = list_heads(repository), list_tracked(repository, remote)
+    theirs = {HEADS + ref.removeprefix(f"{remote.tracked}gittrack/"): tip for ref, tip in tracked.items()}
+    theirs = {ref: tip for ref, tip in theirs.items() if tracked_head(remote, ref) in tracked}
+    branches = tuple(
+        _compare(repository, ref, heads.get(ref), theirs.get(ref)) for ref in sorted({*heads, *theirs})
+    )
+    known = read_uploaded(repository, remote)
+    to_send = list_pointers(repository, sorted({*heads.values()} - known), known) if heads else []
+    contents = {found.content.oid: found.content for found in to_send}
+    here = [content for content in contents.values() if has_object(repository, content)]
+    tags = None
+    if refs is not None:
+        tags = tuple(ref for ref, tag in list_registry_tags(repository).items() if refs.tags.get(ref) != tag)
+    return Status(
+        branches=branches,
+        objects=len(here),
+        size_bytes=sum(content.size_bytes for content in here),
+        missing=len(contents) - len(here),
+        tags=tags,
+        running=sum(live.has_begun() for live in list_live(repository)),
+    )
+
+
+def list_changed(repository: Repository, tips: Iterable[ObjectId], beyond: Iterable[ObjectId | None]) -> list[str]:
+    """The ids of the runs that have revisions reachable from some commits and not from others; sorted."""
+    known = find_present(repository, [commit for commit in beyond if commit is not None])
+    found = set()
+    for commit in walk_commits(repository, tips, beyond=known):
+        named = read_revision(commit)
+        if named is not None and named[0].kind == "run":
+            found.add(named[0].id)
+    return sorted(found)
+
+
+def _compare(repository: Repository, ref: str, mine: ObjectId | None, theirs: ObjectId | None) -> BranchStatus:
+    ahead = behind = list[str]()
+    if mine != theirs:
+        ahead = list_changed(repository, [mine], [theirs]) if mine else []
+        behind = list_changed(repository, [theirs], [mine]) if theirs else []
+    return BranchStatus(ref, experiment_of_ref(ref) or ref, tuple(ahead), tuple(behind))
