@@ -41,7 +41,7 @@ def list_pointers(
 ) -> list[FoundPointer]:
     """The pointers in what is reachable from some commits or tags and not from others; each object once, by oid.
 
-    """The pointers in what some commits or tags reach and others do not; each object once, sorted by oid.
+    """The pointers in what some commits or tags reach and others do not; each object once, sorted by oid."""
     are not here. Of a partial clone what is here is looked at: the rest came from a remote.
 
     Raises:
