@@ -23,6 +23,7 @@ import curves
 import growth
 import histories
 import long_run
+import pushing
 import scalar
 import searching
 import small_run
@@ -36,7 +37,7 @@ from table import Row, encode_row, format_table
 
 BENCHMARKS = {
     module.NAME: module
-    for module in (scalar, small_run, startup, long_run, growth, crowd, curves, histories, searching)
+    for module in (scalar, small_run, startup, long_run, growth, crowd, curves, histories, searching, pushing)
 }
 _BUSY_CPUS = 0.3  # other work beyond this shows in the figures
 

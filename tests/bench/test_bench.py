@@ -12,7 +12,18 @@ from pathlib import Path
 import pytest
 
 HERE = Path(__file__).resolve().parent
-NAMES = {"scalar", "small_run", "startup", "long_run", "growth", "crowd", "curves", "histories", "searching"}
+NAMES = {
+    "scalar",
+    "small_run",
+    "startup",
+    "long_run",
+    "growth",
+    "crowd",
+    "curves",
+    "histories",
+    "searching",
+    "pushing",
+}
 
 
 @pytest.mark.slow
