@@ -41,8 +41,8 @@ def list_pointers(
 ) -> list[FoundPointer]:
     """The pointers in what some commits or tags reach and others do not: each object once, by oid.
 
-    An object that is both an artifact and a file of the code counts as an artifact. ``beyond`` may name commits that
-    are not here. Of a partial clone what is here is looked at: the rest came from a remote.
+    An object that is both an artifact and a file of the code counts as an artifact. ``beyond`` may name commits
+    that are not here. Of a partial clone what is here is looked at: the rest came from a remote.
 
     Raises:
         RepositoryError: a history cannot be walked to its end.
