@@ -22,6 +22,7 @@ from gittrack.cli.sharing_report import (
 
 if TYPE_CHECKING:
     from gittrack.git.remotes import Remote
+    from gittrack.sharing.pushing import Plan
     from gittrack.store.store import Store
 
 _Names = Annotated[
@@ -48,13 +49,12 @@ def push(names: _Names = None, dry_run: _DryRun = False, as_json: _Json = False)
 
     What somebody else has pushed meanwhile is joined; nothing is ever forced.
     """
-    from gittrack.sharing.pushing import plan_push
     from gittrack.sharing.pushing import push as push_runs
 
     store = open_reading()
     remote, only = _choose(store, names or [])
     if dry_run:
-        tell_plan(store, remote, plan_push(store.repository, remote, only), as_json=as_json)
+        tell_plan(store, remote, _plan(store, remote, only), as_json=as_json)
         return
     done = push_runs(
         store.repository, remote, only, told=_show_bytes("uploading artifacts"), progress=_show_git("push")
@@ -97,7 +97,6 @@ def pull(
 def sync(names: _Names = None, dry_run: _DryRun = False, as_json: _Json = False) -> None:
     """Pull, then push: both sides have the same afterwards."""
     from gittrack.sharing.pulling import pull as pull_runs
-    from gittrack.sharing.pushing import plan_push
     from gittrack.sharing.pushing import push as push_runs
 
     store = open_reading()
@@ -105,7 +104,7 @@ def sync(names: _Names = None, dry_run: _DryRun = False, as_json: _Json = False)
     if dry_run:
         tell_incoming(store, remote, only, as_json=as_json)
         if not as_json:
-            tell_plan(store, remote, plan_push(store.repository, remote, only), as_json=False)
+            tell_plan(store, remote, _plan(store, remote, only), as_json=False)
         return
     pulled = pull_runs(store.repository, remote, only, _show_git("fetch"))
     if not as_json:
@@ -173,6 +172,13 @@ def _choose(store: Store, names: list[str], *, is_known: bool = True) -> tuple[R
         return remote, [experiment_ref(resolve_experiment(repository, name).made_as) for name in names]
     found = [find_experiment(repository, name=name) for name in names]
     return remote, [experiment_ref(one.made_as if one else name) for one, name in zip(found, names, strict=True)]
+
+
+def _plan(store: Store, remote: Remote, only: list[str] | None) -> Plan:
+    from gittrack.sharing.fetching import LocalRefs
+    from gittrack.sharing.pushing import plan_push
+
+    return plan_push(store.repository, remote, LocalRefs.read(store.repository, remote), only)
 
 
 def _require_there(remote: Remote, only: list[str] | None, heads: Collection[str]) -> None:

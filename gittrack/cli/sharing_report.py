@@ -19,24 +19,16 @@ if TYPE_CHECKING:
 
 
 def tell_plan(store: Store, remote: Remote, plan: Plan, *, as_json: bool) -> None:
+    """What a push would give."""
     from gittrack.sharing.status import list_changed
 
     runs = {ref: list_changed(store.repository, [tip], [old]) for ref, (old, tip) in plan.branches.items()}
     if as_json:
         branches = [{"ref": ref, "runs": found} for ref, found in runs.items()]
-        output.print_json(
-            {
-                "remote": remote.label,
-                "branches": branches,
-                "tags": sorted(plan.tags),
-                "to_join": sorted(plan.apart),
-            }
-        )
+        output.print_json({"remote": remote.label, "branches": branches, "tags": sorted(plan.tags)})
         return
     for ref, found in runs.items():
-        print(f"would push {_experiment(ref)}: {_count(len(found), 'run')}")
-    for ref in plan.apart:
-        print(f"would join {_experiment(ref)} with what {remote.label} has, and push it")
+        print(f"would push {_experiment(ref)}: {_count(len(found), 'run')} new or changed")
     for tag in plan.tags:
         print(f"would push tag {output.format_cell(tag.removeprefix('refs/tags/'))}")
     if not plan:
@@ -44,17 +36,13 @@ def tell_plan(store: Store, remote: Remote, plan: Plan, *, as_json: bool) -> Non
 
 
 def tell_incoming(store: Store, remote: Remote, only: list[str] | None, *, as_json: bool) -> None:
-    from gittrack.sharing.fetching import ask_refs, list_tracked, tracked_head
-    from gittrack.sharing.renumbering import list_registry_tags
+    from gittrack.sharing.fetching import LocalRefs, ask_refs
 
-    refs, known = ask_refs(store.repository, remote), list_tracked(store.repository, remote)
+    refs, here = ask_refs(store.repository, remote), LocalRefs.read(store.repository, remote)
     heads = [
-        ref
-        for ref, tip in refs.heads.items()
-        if (only is None or ref in only) and known.get(tracked_head(remote, ref)) != tip
+        ref for ref, tip in refs.heads.items() if (only is None or ref in only) and here.theirs(remote, ref) != tip
     ]
-    mine = list_registry_tags(store.repository)
-    tags = [tag for tag in refs.tags if mine.get(tag) != refs.tags[tag]]
+    tags = [tag for tag in refs.tags if here.tags.get(tag) != refs.tags[tag]]
     if as_json:
         output.print_json({"remote": remote.label, "branches": heads, "tags": tags})
         return

@@ -1,7 +1,7 @@
 """The remotes of a repository, as the user's git knows them: names, and the URLs that git would really use.
 
-``git remote get-url`` resolves ``url.<base>.insteadOf`` and included config files (git-config(1)); where there is
-no git, the repository's own config says it.
+``git config`` is asked once, for all files it reads and includes; ``url.<base>.insteadOf`` and ``pushInsteadOf``
+are applied as git-config(1) says. Where there is no git, the repository's own config says it.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from gittrack.errors import CommandError, NotFoundError
@@ -56,12 +57,14 @@ class Remote:
 
 def list_remotes(repository: Repository) -> list[Remote]:
     """The configured remotes, ``origin`` first, then by name."""
-    if find_git():
-        names = run_git(repository.git_dir, "remote").decode(errors="surrogateescape").split("\n")[:-1]
-        found = [Remote(name, _ask(repository, name), _ask(repository, name, "--push")) for name in names]
-    else:
-        found = _read_remotes(repository)
-    found = [remote for remote in found if remote.url]
+    urls: dict[str, dict[str, str]] = {}
+    bases: dict[str, list[tuple[str, str]]] = {"insteadof": [], "pushinsteadof": []}
+    for section, name, key, value in _read_settings(repository):
+        if section == "remote" and key in ("url", "pushurl"):
+            urls.setdefault(name, {}).setdefault(key, value)
+        elif section == "url" and key in bases and value:
+            bases[key].append((value, name))
+    found = [_resolve(name, held, bases) for name, held in urls.items() if name and held.get("url")]
     return sorted(found, key=lambda remote: (remote.name != "origin", remote.name))
 
 
@@ -98,21 +101,36 @@ def is_url(text: str) -> bool:
     return bool(colon and path and host) and "/" not in host and not host.startswith("-") and len(host) > 1
 
 
-def _ask(repository: Repository, name: str, *words: str) -> str:
+def _read_settings(repository: Repository) -> Iterator[tuple[str, str, str, str]]:
+    """Section, subsection, key and value of what config says of remotes and URLs, in order."""
+    if not find_git():
+        yield from parse_settings(repository.read_config())
+        return
     try:
-        told = run_git(repository.git_dir, "remote", "get-url", *words, "--", name)
-    except CommandError:  # a remote without a URL
-        return ""
-    return told.decode(errors="surrogateescape").rstrip("\n")
+        told = run_git(
+            repository.git_dir, "config", "-z", "--get-regexp", r"^(remote|url)\..*\.(push)?(url|insteadof)$"
+        )
+    except CommandError:  # there is none
+        return
+    for entry in told.decode(errors="surrogateescape").split("\0")[:-1]:
+        whole, _, value = entry.partition("\n")
+        section, _, rest = whole.partition(".")
+        name, _, key = rest.rpartition(".")
+        yield section, name, key, value
 
 
-def _read_remotes(repository: Repository) -> list[Remote]:
-    urls: dict[str, dict[str, str]] = {}
-    for item in parse_settings(repository.read_config()):
-        if item.section == "remote" and item.key in ("url", "pushurl"):
-            urls.setdefault(item.subsection, {}).setdefault(item.key, item.value)
-    return [
-        Remote(name, found["url"], found.get("pushurl", found["url"]))
-        for name, found in urls.items()
-        if "url" in found
-    ]
+def _resolve(name: str, held: Mapping[str, str], bases: Mapping[str, list[tuple[str, str]]]) -> Remote:
+    url = _rewrite(held["url"], bases["insteadof"])
+    if "pushurl" in held:
+        return Remote(name, url, _rewrite(held["pushurl"], bases["insteadof"]))
+    pushed = _rewrite(held["url"], bases["pushinsteadof"])
+    return Remote(name, url, pushed if pushed != held["url"] else url)
+
+
+def _rewrite(url: str, bases: list[tuple[str, str]]) -> str:
+    """A URL with its longest beginning that is to be replaced in place of that."""
+    fitting = [(start, base) for start, base in bases if url.startswith(start)]
+    if not fitting:
+        return url
+    start, base = max(fitting, key=lambda one: len(one[0]))
+    return base + url[len(start) :]

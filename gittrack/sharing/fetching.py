@@ -17,7 +17,7 @@ from gittrack.git.refs import list_any_refs
 from gittrack.git.remotes import Remote
 from gittrack.git.repository import Repository
 from gittrack.schema.names import HEADS, experiment_of_ref, is_run_id
-from gittrack.schema.tag_names import is_registry_tag
+from gittrack.schema.tag_names import TAGS, is_registry_tag
 
 LIVE = "refs/gittrack/live/"  # at the remote: what runs in flight have told so far
 
@@ -93,15 +93,15 @@ def fetch(
     refs = ask_refs(repository, remote)
     wanted = None if only is None else set(only)
     heads = {ref: tip for ref, tip in refs.heads.items() if wanted is None or ref in wanted}
-    known = list_tracked(repository, remote)
-    new_heads = [ref for ref, tip in heads.items() if known.get(tracked_head(remote, ref)) != tip]
+    known = LocalRefs.read(repository, remote)
+    new_heads = [ref for ref, tip in heads.items() if known.theirs(remote, ref) != tip]
     live = tracked_live(remote)
-    new_live = [ref for ref, tip in refs.live.items() if known.get(live + ref.removeprefix(LIVE)) != tip]
+    new_live = [ref for ref, tip in refs.live.items() if known.live.get(live + ref.removeprefix(LIVE)) != tip]
     specs = [f"+{ref}:{tracked_head(remote, ref)}" for ref in new_heads]
     specs += [f"+{ref}:{live}{ref.removeprefix(LIVE)}" for ref in new_live]
     bring(repository, remote, specs, progress)
-    ended = [ref for ref in known if ref.startswith(live) and LIVE + ref.removeprefix(live) not in refs.live]
-    forget_tracked(repository, {ref: known[ref] for ref in ended})
+    ended = [ref for ref in known.live if LIVE + ref.removeprefix(live) not in refs.live]
+    forget_tracked(repository, {ref: known.live[ref] for ref in ended})
     return Fetched(refs, tuple(new_heads), tuple(new_live), tuple(ended))
 
 
@@ -115,10 +115,35 @@ def bring(repository: Repository, remote: Remote, specs: Sequence[str], progress
     run_network_git(repository, remote, *words, stdin=lines.encode(errors="surrogateescape"), progress=progress)
 
 
-def list_tracked(repository: Repository, remote: Remote) -> dict[str, ObjectId]:
-    """The refs here that stand for the remote's branches and live runs."""
-    folders = (f"{remote.tracked}gittrack/", tracked_live(remote))
-    return list_any_refs(repository, *folders)
+@dataclass(frozen=True, slots=True)
+class LocalRefs:
+    """The refs of a clone that concern a remote, all read at once: by their full names.
+
+    Attributes:
+        heads: local branches of experiments. tags: of the registry.
+        tracked: what stands for the remote's branches; live: what stands for its runs in flight.
+    """
+
+    heads: dict[str, ObjectId]
+    tags: dict[str, ObjectId]
+    tracked: dict[str, ObjectId]
+    live: dict[str, ObjectId]
+
+    @classmethod
+    def read(cls, repository: Repository, remote: Remote) -> LocalRefs:
+        """As they are now."""
+        tracked, live = f"{remote.tracked}gittrack/", tracked_live(remote)
+        found = list_any_refs(repository, HEADS, TAGS, tracked, live)
+        return cls(
+            heads={ref: tip for ref, tip in found.items() if ref.startswith(HEADS) and experiment_of_ref(ref)},
+            tags={ref: tag for ref, tag in found.items() if is_registry_tag(ref)},
+            tracked={ref: tip for ref, tip in found.items() if ref.startswith(tracked)},
+            live={ref: tip for ref, tip in found.items() if ref.startswith(live)},
+        )
+
+    def theirs(self, remote: Remote, head: str) -> ObjectId | None:
+        """What the remote had in a branch when it was last asked, or None."""
+        return self.tracked.get(tracked_head(remote, head))
 
 
 def note_tracked(repository: Repository, moved: dict[str, ObjectId]) -> None:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from gittrack.errors import RemoteError
 from gittrack.git.bulk import walk_commits
 from gittrack.git.network import run_network_git
 from gittrack.git.objects import ObjectId
-from gittrack.git.refs import list_any_refs
 from gittrack.git.remotes import Remote
 from gittrack.git.repository import Repository
 from gittrack.schema.messages import parse_run_trailers
@@ -20,16 +19,20 @@ _AT_ONCE = 4000
 
 
 def drop_finished(
-    repository: Repository, remote: Remote, pushed: Iterable[tuple[ObjectId | None, ObjectId]]
+    repository: Repository,
+    remote: Remote,
+    tracked: Mapping[str, ObjectId],
+    pushed: Iterable[tuple[ObjectId | None, ObjectId]],
 ) -> list[str]:
     """Remove the live refs of runs that have just been pushed for good; returns their run ids.
+
+    Args:
+        tracked: the refs here that stand for the remote's live ones. pushed: what branches had and have now.
 
     Where the remote cannot be reached any more they stay, and the next push, or whoever has them, tries again.
     """
     folder = tracked_live(remote)
-    known = {ref.removeprefix(folder): (ref, tip) for ref, tip in list_any_refs(repository, folder).items()}
-    if not known:
-        return []
+    known = {ref.removeprefix(folder): (ref, tip) for ref, tip in tracked.items()}
     shared = set[str]()
     for old, tip in pushed:
         for commit in walk_commits(repository, [tip], beyond=[old] if old else []):

@@ -1,7 +1,8 @@
 """Which artifact objects commits name: the Git LFS pointers among the objects that one history adds to another.
 
-``git rev-list --objects`` lists them with a path each, small blobs alone (``--filter``, git-rev-list(1)); those
-are read in bulk. A path is the first at which an object was met: good for a message, and to tell code from runs.
+``git rev-list --objects`` lists them with a path each, only blobs as small as a pointer (``--filter``,
+git-rev-list(1)); those are read in bulk. A path is the first at which an object was met: good for a message, and
+to tell code from runs.
 """
 
 from __future__ import annotations
@@ -10,12 +11,10 @@ from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 
 from gittrack.errors import DamagedError, NotFoundError, RepositoryError
-from gittrack.git.ancestry import find_present
 from gittrack.git.asking import feed, started
 from gittrack.git.bulk import read_blobs, walk_commits
 from gittrack.git.command import find_git, git_argv
 from gittrack.git.objects import ObjectId
-from gittrack.git.reading import ObjectReader
 from gittrack.git.repository import Repository
 from gittrack.store.artifacts import POINTER_BYTES_MAX, Content, parse_pointer
 
@@ -49,9 +48,8 @@ def list_pointers(
     """
     if not tips:
         return []
-    known = find_present(repository, sorted(set(beyond)))
     found: dict[str, FoundPointer] = {}
-    for blob, where in _read_small(repository, tips, known):
+    for blob, where in _read_small(repository, tips, sorted(set(beyond))):
         content = parse_pointer(blob)
         if content is not None and (content.oid not in found or not found[content.oid].is_of_run):
             found[content.oid] = FoundPointer(content, where)
@@ -84,14 +82,15 @@ def _list_by_git(
 ) -> Iterator[tuple[str, str]]:
     """Ids and paths of blobs that may be pointers, and of some trees."""
     small = f"--filter=blob:limit={POINTER_BYTES_MAX + 1}"
-    words = ("rev-list", "--objects", small, "--missing=allow-any", "--stdin")
+    words = ("rev-list", "--objects", small, "--missing=allow-any", "--ignore-missing", "--stdin")
     with started(git_argv(repository.common_dir, *words)) as process:
         assert process.stdout is not None
         feed(process, "".join([*(f"{tip}\n" for tip in tips), *(f"^{commit}\n" for commit in known)]))
         for line in process.stdout:
             object_id, _, path = line.rstrip(b"\n").partition(b" ")
-            if path:  # a commit and a top tree have none
-                yield object_id.decode(), path.decode("utf-8", "replace")
+            where = path.decode("utf-8", "replace")
+            if where:  # a commit and a top tree have none
+                yield object_id.decode(), where
         if process.wait():
             raise RepositoryError(
                 f"the history of {repository.label} cannot be walked to its end", "see what is missing: git fsck"
@@ -101,6 +100,8 @@ def _list_by_git(
 def _list_by_walking(
     repository: Repository, tips: Iterable[ObjectId], known: Collection[ObjectId]
 ) -> Iterator[tuple[str, str]]:
+    from gittrack.git.reading import ObjectReader  # with dulwich
+
     seen = set[ObjectId]()
     with ObjectReader(repository) as reader:
         for commit in walk_commits(repository, tips, beyond=known):

@@ -7,11 +7,10 @@ from dataclasses import dataclass
 
 from gittrack.git.network import Progress
 from gittrack.git.objects import ObjectId
-from gittrack.git.refs import read_ref
 from gittrack.git.remotes import Remote
 from gittrack.git.repository import Repository
 from gittrack.sharing.conflicts import Conflict
-from gittrack.sharing.fetching import RemoteRefs, bring, fetch, list_tracked, tracked_head
+from gittrack.sharing.fetching import LocalRefs, RemoteRefs, bring, fetch
 from gittrack.sharing.joining import Joined, join_branch
 from gittrack.sharing.renumbering import Renumbered, find_collisions, list_registry_tags, renumber
 from gittrack.sharing.uploaded import note_fetched
@@ -50,11 +49,12 @@ def pull(
         NetworkError: it is not reached, or refuses. BusyError: another program keeps moving a branch.
     """
     wanted = None if only is None else set(only)
-    before = list_tracked(repository, remote)
+    before = LocalRefs.read(repository, remote)
     fetched = fetch(repository, remote, wanted, progress)
-    note_fetched(repository, remote, before, list_tracked(repository, remote))
+    after = LocalRefs.read(repository, remote)
+    note_fetched(repository, remote, before.tracked, after.tracked)
     heads = [ref for ref in fetched.refs.heads if wanted is None or ref in wanted]
-    branches = [_join(repository, remote, ref) for ref in heads]
+    branches = [_join(repository, ref, after.theirs(remote, ref), after.heads.get(ref)) for ref in heads]
     renumbered, new_tags = take_tags(repository, remote, fetched.refs.tags)
     moved = tuple(branch for branch in branches if branch is not None and branch.has_moved)
     return Pulled(fetched.refs, moved, new_tags, renumbered, len(fetched.refs.live))
@@ -72,9 +72,6 @@ def take_tags(
     return tuple(renumbered), tuple(new)
 
 
-def _join(repository: Repository, remote: Remote, head: str) -> Joined | None:
-    """Join a remote's branch into the local one; None where it went at the remote meanwhile."""
-    tip = read_ref(repository, tracked_head(remote, head))
-    if tip is None or read_ref(repository, head) == tip:
-        return None
-    return join_branch(repository, head, [tip])
+def _join(repository: Repository, head: str, theirs: ObjectId | None, mine: ObjectId | None) -> Joined | None:
+    """Join a remote's branch into the local one; None where they are one, or it went at the remote meanwhile."""
+    return None if theirs is None or theirs == mine else join_branch(repository, head, [theirs])

@@ -8,25 +8,26 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
-from gittrack.errors import BusyError, CommandError, RemoteError
-from gittrack.git.ancestry import is_ancestor
+from gittrack.errors import BusyError, RemoteError
 from gittrack.git.network import NetworkError, Progress, run_network_git
 from gittrack.git.objects import ObjectId
-from gittrack.git.refs import list_refs
+from gittrack.git.refs import read_ref
 from gittrack.git.remotes import Remote
 from gittrack.git.repository import Repository
-from gittrack.schema.names import HEADS, experiment_of_ref
-from gittrack.sharing.conflicts import Conflict
-from gittrack.sharing.fetching import ask_refs, list_tracked, note_tracked, tracked_head
+from gittrack.sharing.fetching import LocalRefs, ask_refs, note_tracked, tracked_head
 from gittrack.sharing.live_refs import drop_finished
-from gittrack.sharing.pulling import Pulled, pull
 from gittrack.sharing.refusals import Refusal, parse_refusals
-from gittrack.sharing.renumbering import Renumbered, list_registry_tags
 from gittrack.sharing.uploaded import note_uploaded
 from gittrack.sharing.uploading import Told, Uploaded, upload
+
+if TYPE_CHECKING:
+    from gittrack.sharing.conflicts import Conflict
+    from gittrack.sharing.pulling import Pulled
+    from gittrack.sharing.renumbering import Renumbered
 
 _GIVE_UP_S = 120.0
 _TRIES_MAX = 200
@@ -62,14 +63,13 @@ class Pushed:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What is to be pushed: commits by the branch that they are for, and tags by full name."""
+    """What is to be pushed: by branch what the remote has, as far as known, and is to have; tags by full name."""
 
     branches: dict[str, tuple[ObjectId | None, ObjectId]]
     tags: dict[str, ObjectId]
-    apart: tuple[str, ...]  # branches and tags that the remote has otherwise
 
     def __bool__(self) -> bool:
-        return bool(self.branches or self.tags or self.apart)
+        return bool(self.branches or self.tags)
 
     @property
     def tips(self) -> list[ObjectId]:
@@ -97,14 +97,12 @@ def push(
     wanted = None if only is None else frozenset(only)
     done, deadline = Pushed(), time.monotonic() + _GIVE_UP_S
     while True:
-        plan = plan_push(repository, remote, wanted)
-        if plan.apart:
-            _pull(repository, remote, wanted, done, progress)
-            plan = plan_push(repository, remote, wanted)
-        done.uploaded += upload(repository, remote, list_heads(repository, wanted), plan.tips, told)
+        here = LocalRefs.read(repository, remote)
+        plan = plan_push(repository, remote, here, wanted)
+        done.uploaded += upload(repository, remote, here, plan.tips, choose(here.heads, wanted), told)
         refusals = _push_refs(repository, remote, plan, progress)
         if not refusals:
-            _note_done(repository, remote, plan, done)
+            _note_done(repository, remote, plan, here, done)
             return done
         _raise_if_final(remote, refusals)
         done.tries += 1
@@ -112,63 +110,46 @@ def push(
             raise BusyError(
                 f"{remote.label}: others were quicker {done.tries} times", "nothing is lost: try again later"
             )
-        time.sleep(random.uniform(0, min(_WAIT_MAX_S, 0.02 * 2 ** min(done.tries, 7))))
+        if done.tries > 1:  # the first time it may be a push of long ago
+            time.sleep(random.uniform(0, min(_WAIT_MAX_S, 0.02 * 2 ** min(done.tries, 7))))
         _pull(repository, remote, wanted, done, progress)
 
 
-def plan_push(repository: Repository, remote: Remote, only: Iterable[str] | None = None) -> Plan:
-    """What a push would give. The remote is asked only where there are tags, or nothing seems to be left to give.
+def plan_push(
+    repository: Repository, remote: Remote, here: LocalRefs, only: Collection[str] | None = None
+) -> Plan:
+    """What a push would try to give; where the remote has moved it will refuse, which costs less than to ask.
+
+    It is asked only where there are tags, or nothing seems to be left to give.
 
     Raises:
         NetworkError: it is asked, and not reached.
     """
-    heads, tags = list_heads(repository, only), list_registry_tags(repository)
-    tracked = list_tracked(repository, remote)
-    plan = _compare(repository, heads, {ref: tracked.get(tracked_head(remote, ref)) for ref in heads})
-    if plan and not tags:
+    heads = choose(here.heads, only)
+    plan = _compare(heads, {ref: here.theirs(remote, ref) for ref in heads})
+    if plan and not here.tags:
         return plan
     refs = ask_refs(repository, remote)
-    plan = _compare(repository, heads, {ref: refs.heads.get(ref) for ref in heads})
-    new_tags = {ref: tag for ref, tag in tags.items() if refs.tags.get(ref) != tag}
-    return Plan(plan.branches, new_tags, plan.apart or tuple(ref for ref in new_tags if ref in refs.tags))
+    plan = _compare(heads, refs.heads)
+    return Plan(plan.branches, {ref: tag for ref, tag in here.tags.items() if refs.tags.get(ref) != tag})
 
 
-def _compare(repository: Repository, heads: Mapping[str, ObjectId], theirs: Mapping[str, ObjectId | None]) -> Plan:
-    branches, apart = {}, list[str]()
-    for ref, tip in heads.items():
-        old = theirs[ref]
-        if tip == old:
-            continue
-        if old is None or _reaches(repository, tip, old):
-            branches[ref] = (old, tip)
-        elif not _reaches(repository, old, tip):
-            apart.append(ref)
-    return Plan(branches, {}, tuple(apart))
+def choose(heads: Mapping[str, ObjectId], only: Collection[str] | None) -> dict[str, ObjectId]:
+    """Some of the branches, by full name; all where nothing is chosen."""
+    return {ref: tip for ref, tip in heads.items() if only is None or ref in only}
 
 
-def _reaches(repository: Repository, newer: ObjectId, older: ObjectId) -> bool:
-    try:
-        return is_ancestor(repository, older, newer)
-    except CommandError:  # the remote's tip has not been fetched
-        return False
+def _compare(heads: Mapping[str, ObjectId], theirs: Mapping[str, ObjectId | None]) -> Plan:
+    return Plan({ref: (theirs.get(ref), tip) for ref, tip in heads.items() if theirs.get(ref) != tip}, {})
 
 
 def _pull(
     repository: Repository, remote: Remote, only: frozenset[str] | None, done: Pushed, progress: Progress | None
 ) -> None:
+    from gittrack.sharing.pulling import pull  # most pushes need none
+
     done.pulled.append(pull(repository, remote, only, progress))
     done.renumbered += done.pulled[-1].renumbered
-
-
-def list_heads(repository: Repository, only: Iterable[str] | None = None) -> dict[str, ObjectId]:
-    """The local branches of experiments, all or some, by full name."""
-    wanted = None if only is None else set(only)
-    heads = list_refs(repository, HEADS)
-    return {
-        ref: tip
-        for ref, tip in heads.items()
-        if experiment_of_ref(ref) is not None and (wanted is None or ref in wanted)
-    }
 
 
 def _push_refs(repository: Repository, remote: Remote, plan: Plan, progress: Progress | None) -> list[Refusal]:
@@ -222,10 +203,13 @@ def _raise_if_final(remote: Remote, refusals: Sequence[Refusal]) -> None:
         raise RemoteError(f"{remote.label} refuses {final.ref}: {final.reason}", final.told)
 
 
-def _note_done(repository: Repository, remote: Remote, plan: Plan, done: Pushed) -> None:
+def _note_done(repository: Repository, remote: Remote, plan: Plan, here: LocalRefs, done: Pushed) -> None:
     done.branches, done.tags = plan.branches, plan.tags
-    note_tracked(repository, {tracked_head(remote, ref): tip for ref, (_, tip) in plan.branches.items()})
+    pushed = {tracked_head(remote, ref): tip for ref, (_, tip) in plan.branches.items()}
+    # git has moved those that its own refspecs name
+    note_tracked(repository, {ref: tip for ref, tip in pushed.items() if read_ref(repository, ref) != tip})
     tips = [tip for _, tip in plan.branches.values()]
     old = [old for old, _ in plan.branches.values() if old is not None]
     note_uploaded(repository, remote, tips, instead_of=old)
-    drop_finished(repository, remote, plan.branches.values())
+    if here.live:
+        drop_finished(repository, remote, here.live, plan.branches.values())

@@ -11,11 +11,9 @@ from gittrack.git.objects import ObjectId
 from gittrack.git.remotes import Remote
 from gittrack.git.repository import Repository
 from gittrack.schema.names import HEADS, experiment_of_ref
-from gittrack.sharing.fetching import RemoteRefs, list_tracked, tracked_head
+from gittrack.sharing.fetching import LocalRefs, RemoteRefs
 from gittrack.sharing.objects import has_object
 from gittrack.sharing.pointers import list_pointers
-from gittrack.sharing.pushing import list_heads
-from gittrack.sharing.renumbering import list_registry_tags
 from gittrack.sharing.uploaded import read_uploaded
 from gittrack.store.history import read_revision
 from gittrack.store.live import list_live
@@ -60,24 +58,24 @@ def read_status(repository: Repository, remote: Remote, refs: RemoteRefs | None 
     Raises:
         RepositoryError: a history cannot be walked.
     """
-    heads, tracked = list_heads(repository), list_tracked(repository, remote)
-    theirs = {HEADS + ref.removeprefix(f"{remote.tracked}gittrack/"): tip for ref, tip in tracked.items()}
-    theirs = {ref: tip for ref, tip in theirs.items() if tracked_head(remote, ref) in tracked}
+    here = LocalRefs.read(repository, remote)
+    heads = here.heads
+    theirs = {HEADS + ref.removeprefix(f"{remote.tracked}gittrack/"): tip for ref, tip in here.tracked.items()}
     branches = tuple(
         _compare(repository, ref, heads.get(ref), theirs.get(ref)) for ref in sorted({*heads, *theirs})
     )
     known = read_uploaded(repository, remote)
     to_send = list_pointers(repository, sorted({*heads.values()} - known), known) if heads else []
     contents = {found.content.oid: found.content for found in to_send}
-    here = [content for content in contents.values() if has_object(repository, content)]
+    at_hand = [content for content in contents.values() if has_object(repository, content)]
     tags = None
     if refs is not None:
-        tags = tuple(ref for ref, tag in list_registry_tags(repository).items() if refs.tags.get(ref) != tag)
+        tags = tuple(ref for ref, tag in here.tags.items() if refs.tags.get(ref) != tag)
     return Status(
         branches=branches,
-        objects=len(here),
-        size_bytes=sum(content.size_bytes for content in here),
-        missing=len(contents) - len(here),
+        objects=len(at_hand),
+        size_bytes=sum(content.size_bytes for content in at_hand),
+        missing=len(contents) - len(at_hand),
         tags=tags,
         running=sum(live.has_begun() for live in list_live(repository)),
     )

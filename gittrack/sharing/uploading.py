@@ -9,8 +9,7 @@ from gittrack.errors import RemoteError
 from gittrack.git.objects import ObjectId
 from gittrack.git.remotes import Remote
 from gittrack.git.repository import Repository
-from gittrack.sharing.fetching import list_tracked
-from gittrack.sharing.objects import has_object, send_objects
+from gittrack.sharing.fetching import LocalRefs
 from gittrack.sharing.pointers import FoundPointer, list_pointers
 from gittrack.sharing.uploaded import note_uploaded, read_uploaded
 
@@ -38,45 +37,63 @@ class Uploaded:
 def upload(
     repository: Repository,
     remote: Remote,
-    heads: Mapping[str, ObjectId],
+    here: LocalRefs,
     new: Sequence[ObjectId],
+    heads: Mapping[str, ObjectId],
     told: Told | None = None,
 ) -> Uploaded:
     """Send the artifact objects that the remote may lack: of what is pushed now, and of what plain git pushed.
 
     Args:
-        heads: the branches that are shared, by full name. new: what the remote is to name by this push: all of its
-            objects must be there. Of what it names already, those that are here are sent.
+        new: what the remote is to name by this push: all of its objects must be there. Of what it names already,
+            those that are here are sent. heads: the branches that are shared, by full name.
 
     Raises:
         RemoteError: the store cannot be reached or refuses, or an object is nowhere to be found.
     """
     known = read_uploaded(repository, remote)
     tips = sorted({*heads.values(), *new} - known)
-    if not tips:
-        return Uploaded()
     pointers = {found.content.oid: found for found in list_pointers(repository, tips, known)}
-    here = {oid for oid, found in pointers.items() if has_object(repository, found.content)}
-    required = _find_required(repository, remote, new, known) if len(here) < len(pointers) else set()
-    wanted = [found for oid, found in pointers.items() if oid in here or oid in required]
-    done = _send(repository, remote, wanted, told)
-    note_uploaded(repository, remote, [tip for tip in heads.values() if tip not in new])
+    if pointers:
+        done = _upload(repository, remote, pointers, new, {*known, *here.tracked.values()}, told)
+    else:
+        done = Uploaded()
+    note_uploaded(repository, remote, [tip for tip in heads.values() if tip in tips and tip not in new])
     return done
 
 
-def _find_required(
-    repository: Repository, remote: Remote, new: Sequence[ObjectId], known: Collection[ObjectId]
-) -> set[str]:
-    """The oids that the remote comes to name by a push, beyond what it names already."""
-    beyond = {*known, *list_tracked(repository, remote).values()}
-    return {found.content.oid for found in list_pointers(repository, new, beyond)}
+def _upload(
+    repository: Repository,
+    remote: Remote,
+    pointers: Mapping[str, FoundPointer],
+    new: Sequence[ObjectId],
+    named: Collection[ObjectId],
+    told: Told | None,
+) -> Uploaded:
+    from gittrack.sharing.objects import has_object
+
+    here = {oid for oid, found in pointers.items() if has_object(repository, found.content)}
+    required = set[str]()
+    if len(here) < len(pointers):  # of what the remote names by now, what is not here came from there
+        required = {found.content.oid for found in list_pointers(repository, new, named)}
+    return _send(repository, remote, [pointers[oid] for oid in sorted(here | required)], told)
 
 
 def _send(repository: Repository, remote: Remote, wanted: Sequence[FoundPointer], told: Told | None) -> Uploaded:
+    from gittrack.sharing.objects import send_objects  # most pushes have none to send
+
     if not wanted:
         return Uploaded()
     sizes = {found.content.oid: found.content.size_bytes for found in wanted}
-    outcome = send_objects(repository, remote, [found.content for found in wanted], told)
+    total, moved = sum(sizes.values()), 0
+
+    def tell(size_bytes: int) -> None:
+        nonlocal moved
+        moved += size_bytes
+        if told is not None:
+            told(moved, total)
+
+    outcome = send_objects(repository, remote, [found.content for found in wanted], tell)
     lost = [found for found in wanted if found.content.oid in outcome.failed]
     for found in lost:
         if found.is_of_run:
