@@ -14,8 +14,9 @@ import shlex
 import shutil
 import subprocess
 import sys
+import threading
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -227,6 +228,19 @@ def progress(done: int, total: int, what: str) -> None:
 def progress_bytes(done: int, total: int, what: str) -> None:
     """As `progress`, of bytes."""
     _show_progress(f"{what} {format_size(done)} of {format_size(total)}" if done < total else "")
+
+
+def count_bytes(total: int, what: str) -> Callable[[int], None]:
+    """What takes the bytes moved since its last call, from any thread, and shows how far they have come."""
+    lock, done = threading.Lock(), 0
+
+    def take(size_bytes: int) -> None:
+        nonlocal done
+        with lock:
+            done += size_bytes
+            progress_bytes(done, total, what)
+
+    return take
 
 
 def _show_progress(text: str) -> None:

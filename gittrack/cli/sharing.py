@@ -199,13 +199,12 @@ def _bring_artifacts(store: Store, patterns: list[str]) -> dict[str, Any]:
     from gittrack.sharing.objects import bring_objects
 
     contents = find_contents(store, patterns)
-    failed = bring_objects(store.repository, contents, _show_bytes("fetching artifacts"))
-    if failed:
-        oid, why = next(iter(failed.items()))
-        raise RemoteError(
-            f"{len(failed)} of {len(contents)} artifacts did not come, {oid[:12]}… among them: {why}"
-        )
-    return {"objects": len(contents), "size_bytes": sum(content.size_bytes for content in contents)}
+    total = sum(content.size_bytes for content in contents)
+    outcome = bring_objects(store.repository, contents, output.count_bytes(total, "fetching artifacts"))
+    if outcome.failed:
+        oid, why = next(iter(outcome.failed.items()))
+        raise RemoteError(f"{len(outcome.failed)} of {len(contents)} artifacts did not come: {oid[:12]}…: {why}")
+    return {"objects": len(contents), "fetched": len(outcome.moved), "size_bytes": total}
 
 
 def _show_git(what: str) -> Callable[[str, int, int], None] | None:

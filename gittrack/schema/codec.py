@@ -89,6 +89,11 @@ EXPERIMENT_FIELDS = (
     ("updated_at", "time", "when this revision was made"),
     ("description?", "string", "Markdown"),
     ("tags?", "mapping", "text by key"),
+    (
+        "artifact_stores?",
+        "mapping",
+        "URLs by number from 1, without credentials: new artifacts go to the first, and are looked for in all",
+    ),
 )
 _FINITE, _WHOLE = (
     r"(-?[0-9]+\.[0-9]+(?:e[+-][0-9]+)?)",
@@ -143,7 +148,10 @@ def parse_run(run_yaml: bytes, params_yaml: bytes, metrics_yaml: bytes, where: s
 
 def encode_experiment(experiment: ExperimentRecord) -> bytes:
     """The file ``experiment.yaml``."""
-    return encode_mapping(_mapping(experiment, EXPERIMENT_FIELDS))
+    mapping = _mapping(experiment, EXPERIMENT_FIELDS)
+    if experiment.artifact_stores:
+        mapping["artifact_stores"] = {str(number): url for number, url in enumerate(experiment.artifact_stores, 1)}
+    return encode_mapping(mapping)
 
 
 def parse_experiment(data: bytes, where: str) -> ExperimentRecord:
@@ -154,7 +162,13 @@ def parse_experiment(data: bytes, where: str) -> ExperimentRecord:
     """
     top = parse_mapping(data, f"{where} {EXPERIMENT_FILE}")
     try:
-        return ExperimentRecord(**_known(top, _EXPERIMENT), extra=_unknown(top, _EXPERIMENT))
+        known = _known(top, _EXPERIMENT)
+        stores = known.pop("artifact_stores", {})
+        return ExperimentRecord(
+            **known,
+            artifact_stores=tuple(_text(stores[number]) for number in stores),
+            extra=_unknown(top, _EXPERIMENT),
+        )
     except (TypeError, KeyError, ValueError, OverflowError, GittrackError) as error:
         raise DamagedError(where, f"its record does not fit the schema: {error}") from error
 
@@ -266,6 +280,12 @@ def _checked(name: str, kind: str, value: Any) -> Any:
     if kind == "string" and isinstance(value, str):
         return value
     raise ValueError(f"field {name!r} is no {kind}: {value!r:.80}")
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise ValueError(f"{value!r:.80} is no string")
+    return value
 
 
 def _parse_input(mapping: Mapping[str, Any]) -> DatasetInput:

@@ -118,7 +118,10 @@ class RunRecord:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExperimentRecord:
-    """One revision of an experiment: its shown name, and the name it was made with, which names its branch."""
+    """One revision of an experiment: its shown name, and the name it was made with, which names its branch.
+
+    ``artifact_stores`` are URLs, without credentials: new artifacts go to the first, and are looked for in all.
+    """
 
     id: ExperimentId
     name: str
@@ -129,6 +132,7 @@ class ExperimentRecord:
     lifecycle: Lifecycle = "active"
     description: str = ""
     tags: Mapping[str, str] = field(default_factory=dict)
+    artifact_stores: tuple[str, ...] = ()
     extra: Mapping[str, object] = field(default_factory=dict)
 
     def __post_init__(self) -> None:

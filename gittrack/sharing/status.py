@@ -12,9 +12,9 @@ from gittrack.git.remotes import Remote
 from gittrack.git.repository import Repository
 from gittrack.schema.names import HEADS, experiment_of_ref
 from gittrack.sharing.fetching import LocalRefs, RemoteRefs
-from gittrack.sharing.objects import has_object
 from gittrack.sharing.pointers import list_pointers
 from gittrack.sharing.uploaded import read_uploaded
+from gittrack.store.artifacts import has_object
 from gittrack.store.history import read_revision
 from gittrack.store.live import list_live
 

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+import threading
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from gittrack.errors import RemoteError
 from gittrack.git.objects import ObjectId
 from gittrack.git.remotes import Remote
 from gittrack.git.repository import Repository
+from gittrack.schema.names import DEFAULT_EXPERIMENT, experiment_of_ref
 from gittrack.sharing.fetching import LocalRefs
 from gittrack.sharing.pointers import FoundPointer, list_pointers
 from gittrack.sharing.uploaded import note_uploaded, read_uploaded
+from gittrack.store.artifacts import has_object
 
 Told = Callable[[int, int], None]  # bytes moved of how many
 
@@ -53,47 +56,75 @@ def upload(
     """
     known = read_uploaded(repository, remote)
     tips = sorted({*heads.values(), *new} - known)
-    pointers = {found.content.oid: found for found in list_pointers(repository, tips, known)}
+    pointers = list_pointers(repository, tips, known)
+    done = Uploaded()
     if pointers:
-        done = _upload(repository, remote, pointers, new, {*known, *here.tracked.values()}, told)
-    else:
-        done = Uploaded()
+        wanted = _leave_out_theirs(repository, pointers, new, {*known, *here.tracked.values()})
+        for store, found in _by_store(repository, wanted, heads, known):
+            done += _send(repository, remote, store, found, told)
     note_uploaded(repository, remote, [tip for tip in heads.values() if tip in tips and tip not in new])
     return done
 
 
-def _upload(
+def _leave_out_theirs(
+    repository: Repository, pointers: Sequence[FoundPointer], new: Sequence[ObjectId], named: Collection[ObjectId]
+) -> list[FoundPointer]:
+    """What is to be sent: all that is here, and all that the remote comes to name; the rest came from there."""
+    absent = {found.content.oid for found in pointers if not has_object(repository, found.content)}
+    if absent:
+        absent -= {found.content.oid for found in list_pointers(repository, new, named)}
+    return [found for found in pointers if found.content.oid not in absent]
+
+
+def _by_store(
     repository: Repository,
-    remote: Remote,
-    pointers: Mapping[str, FoundPointer],
-    new: Sequence[ObjectId],
-    named: Collection[ObjectId],
-    told: Told | None,
+    wanted: Sequence[FoundPointer],
+    heads: Mapping[str, ObjectId],
+    known: Collection[ObjectId],
+) -> Iterator[tuple[str, Sequence[FoundPointer]]]:
+    """What goes where: by the URL of the store that an experiment's record names, empty for the remote's LFS.
+
+    An object of several experiments goes to the store of each; what no branch has, to the whole repository's.
+    """
+    from gittrack.sharing.places import list_store_urls
+
+    if not list_store_urls(repository):
+        yield "", wanted
+        return
+    left, by_store = {found.content.oid: found for found in wanted}, dict[str, dict[str, FoundPointer]]()
+    for ref, tip in heads.items():
+        store = next(iter(list_store_urls(repository, experiment_of_ref(ref))), "")
+        for found in list_pointers(repository, [tip], known):
+            if found.content.oid in left:
+                by_store.setdefault(store, {})[found.content.oid] = found
+    elsewhere = [found for oid, found in left.items() if not any(oid in held for held in by_store.values())]
+    for found in elsewhere:
+        store = next(iter(list_store_urls(repository, DEFAULT_EXPERIMENT)), "")
+        by_store.setdefault(store, {})[found.content.oid] = found
+    for store, held in by_store.items():
+        yield store, list(held.values())
+
+
+def _send(
+    repository: Repository, remote: Remote, store: str, wanted: Sequence[FoundPointer], told: Told | None
 ) -> Uploaded:
-    from gittrack.sharing.objects import has_object
-
-    here = {oid for oid, found in pointers.items() if has_object(repository, found.content)}
-    required = set[str]()
-    if len(here) < len(pointers):  # of what the remote names by now, what is not here came from there
-        required = {found.content.oid for found in list_pointers(repository, new, named)}
-    return _send(repository, remote, [pointers[oid] for oid in sorted(here | required)], told)
-
-
-def _send(repository: Repository, remote: Remote, wanted: Sequence[FoundPointer], told: Told | None) -> Uploaded:
     from gittrack.sharing.objects import send_objects  # most pushes have none to send
 
     if not wanted:
         return Uploaded()
     sizes = {found.content.oid: found.content.size_bytes for found in wanted}
-    total, moved = sum(sizes.values()), 0
+    total, moved, lock = sum(sizes.values()), 0, threading.Lock()
 
     def tell(size_bytes: int) -> None:
         nonlocal moved
-        moved += size_bytes
-        if told is not None:
-            told(moved, total)
+        with lock:
+            moved += size_bytes
+            if told is not None:
+                told(moved, total)
 
-    outcome = send_objects(repository, remote, [found.content for found in wanted], tell)
+    outcome = send_objects(
+        repository, remote, [found.content for found in wanted], tell, stores=[store] if store else []
+    )
     lost = [found for found in wanted if found.content.oid in outcome.failed]
     for found in lost:
         if found.is_of_run:

@@ -20,7 +20,7 @@ from gittrack.schema.names import INLINE_BYTES_MAX
 from gittrack.store.planted import open_plain
 from gittrack.store.syncing import sync_file, write_anew
 
-POINTER_BYTES_MAX = 43 + 76 + 24  # its three lines: the head, the oid, a size of up to 18 digits
+POINTER_BYTES_MAX = 1024
 
 _CHUNK = 1 << 20
 _POINTER_HEAD = b"version https://git-lfs.github.com/spec/v1\n"
@@ -89,13 +89,19 @@ def stage_chunks(chunks: Iterable[bytes], staging_dir: str) -> Content:
     return Content(oid, size, _is_inline(bytes(head)))
 
 
-def place_object(repository: Repository, staged: str, content: Content) -> None:
+def place_object(repository: Repository, staged: str, content: Content, *, is_copy: bool = False) -> None:
     """Bring a staged file into the LFS store, durably; the staged name stays until the caller drops it.
 
     An object that is there already counts only with the right size: an interrupted copy of another program
     may have left an empty one.
+
+    Args:
+        is_copy: it was fetched from elsewhere, and may be removed again to save room. What was logged here may
+            not, though the same content has been fetched before.
     """
     target = object_path(repository, content.oid)
+    if not is_copy:
+        _unlink_if_there(brought_path(repository, content.oid))
     _make_folders(os.path.dirname(target), repository.common_dir)
     if not _is_there(target, content.size_bytes):
         _bring(staged, target)
@@ -109,6 +115,19 @@ def place_object(repository: Repository, staged: str, content: Content) -> None:
 def object_path(repository: Repository, oid: str) -> str:
     """Where Git LFS keeps an object of this repository."""
     return os.path.join(repository.lfs_objects_dir, oid[:2], oid[2:4], oid)
+
+
+def has_object(repository: Repository, content: Content) -> bool:
+    """Whether an object stands in its place with its size; the bytes are checked as they are read."""
+    try:
+        return os.stat(object_path(repository, content.oid)).st_size == content.size_bytes
+    except OSError:
+        return False
+
+
+def brought_path(repository: Repository, oid: str) -> str:
+    """Where it is noted that an object is a copy of what is elsewhere."""
+    return os.path.join(repository.state_dir, "brought", oid)
 
 
 def format_pointer(content: Content) -> bytes:

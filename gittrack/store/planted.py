@@ -14,7 +14,7 @@ from io import BufferedReader
 from gittrack.errors import RepositoryError
 from gittrack.git.repository import Repository
 
-_OWN_PLACES = ("", "live", "tmp", "lock", "folding")
+_OWN_PLACES = ("", "live", "tmp", "lock", "folding", "bringing", "brought")
 
 
 def open_plain(path: str) -> BufferedReader:

@@ -1,0 +1,4 @@
+"""The clean world and the repository of `tests.harness`."""
+
+from tests.harness import clean_world as clean_world
+from tests.harness import repo as repo
