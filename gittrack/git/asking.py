@@ -11,6 +11,7 @@ import subprocess
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from typing import IO
 
 from gittrack.errors import DamagedError
 from gittrack.git.command import ANYWHERE, BOUNDED, find_git, git_argv, git_environment
@@ -66,17 +67,22 @@ class AskedGit:
 
 
 @contextmanager
-def started(argv: list[str]) -> Iterator[subprocess.Popen[bytes]]:
-    """A git to ask; it is gone at the end, also where nobody wants its answers any more."""
+def started(argv: list[str], source: IO[bytes] | None = None) -> Iterator[subprocess.Popen[bytes]]:
+    """A git to ask; it is gone at the end, also where nobody wants its answers any more.
+
+    With ``source``, another git's output, that one is asking.
+    """
     process = subprocess.Popen(
         argv,
         cwd=ANYWHERE,
-        stdin=subprocess.PIPE,
+        stdin=source or subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
         env=git_environment(BOUNDED),
         bufsize=1 << 16,
     )
+    if source is not None:
+        source.close()  # ours, so that the other git learns where this one ends
     try:
         yield process
     finally:

@@ -1,12 +1,13 @@
 """Which artifact objects commits name: the Git LFS pointers among the objects that one history adds to another.
 
-``git rev-list --objects`` lists them with a path each, only blobs as small as a pointer (``--filter``,
-git-rev-list(1)); those are read in bulk. A path is the first at which an object was met: good for a message, and
-to tell code from runs.
+``git rev-list --objects`` lists them with a path each, ``git cat-file --batch-check`` their sizes; the blobs that
+are as long as a pointer is are read in bulk. A path is the first at which an object was met: good for a message,
+and to tell code from runs.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 
@@ -16,10 +17,11 @@ from gittrack.git.bulk import read_blobs, walk_commits
 from gittrack.git.command import find_git, git_argv
 from gittrack.git.objects import ObjectId
 from gittrack.git.repository import Repository
-from gittrack.store.artifacts import POINTER_BYTES_MAX, Content, parse_pointer
+from gittrack.store.artifacts import POINTER_BYTES_MAX, POINTER_BYTES_MIN, Content, parse_pointer
 
 _AT_ONCE = 4096
 _CODE = "code/"
+_CANDIDATE = re.compile(rb"blob (\d+) ([0-9a-f]{40,64}) (.*)\n")
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,21 +82,23 @@ def _read(repository: Repository, batch: list[tuple[str, str]]) -> Iterator[tupl
 def _list_by_git(
     repository: Repository, tips: Iterable[ObjectId], known: Collection[ObjectId]
 ) -> Iterator[tuple[str, str]]:
-    """Ids and paths of blobs that may be pointers, and of some trees."""
+    """Ids and paths of the blobs that may be pointers."""
     small = f"--filter=blob:limit={POINTER_BYTES_MAX + 1}"
     words = ("rev-list", "--objects", small, "--missing=allow-any", "--ignore-missing", "--stdin")
-    with started(git_argv(repository.common_dir, *words)) as process:
-        assert process.stdout is not None
-        feed(process, "".join([*(f"{tip}\n" for tip in tips), *(f"^{commit}\n" for commit in known)]))
-        for line in process.stdout:
-            object_id, _, path = line.rstrip(b"\n").partition(b" ")
-            where = path.decode("utf-8", "replace")
-            if where:  # a commit and a top tree have none
-                yield object_id.decode(), where
-        if process.wait():
-            raise RepositoryError(
-                f"the history of {repository.label} cannot be walked to its end", "see what is missing: git fsck"
-            )
+    form = "--batch-check=%(objecttype) %(objectsize) %(objectname) %(rest)"
+    with started(git_argv(repository.common_dir, *words)) as walk:
+        feed(walk, "".join([*(f"{tip}\n" for tip in tips), *(f"^{commit}\n" for commit in known)]))
+        with started(git_argv(repository.common_dir, "cat-file", "--buffer", form), walk.stdout) as sizes:
+            assert sizes.stdout is not None
+            for line in sizes.stdout:
+                found = _CANDIDATE.fullmatch(line)
+                if found is not None and POINTER_BYTES_MIN <= int(found[1]) <= POINTER_BYTES_MAX:
+                    yield found[2].decode(), found[3].decode("utf-8", "replace")
+            if sizes.wait() or walk.wait():
+                raise RepositoryError(
+                    f"the history of {repository.label} cannot be walked to its end",
+                    "see what is missing: git fsck",
+                )
 
 
 def _list_by_walking(

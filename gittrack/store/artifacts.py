@@ -20,7 +20,8 @@ from gittrack.schema.names import INLINE_BYTES_MAX
 from gittrack.store.planted import open_plain
 from gittrack.store.syncing import sync_file, write_anew
 
-POINTER_BYTES_MAX = 1024
+# a pointer's three lines: the head, the oid, a size of 1 to 18 digits
+POINTER_BYTES_MIN, POINTER_BYTES_MAX = 43 + 76 + 7, 43 + 76 + 24
 
 _CHUNK = 1 << 20
 _POINTER_HEAD = b"version https://git-lfs.github.com/spec/v1\n"
