@@ -19,7 +19,6 @@ from gittrack.git.refs import read_ref
 from gittrack.git.remotes import Remote
 from gittrack.git.repository import Repository
 from gittrack.sharing.fetching import LocalRefs, ask_refs, note_tracked, tracked_head
-from gittrack.sharing.live_refs import drop_finished
 from gittrack.sharing.refusals import Refusal, parse_refusals
 from gittrack.sharing.uploaded import note_uploaded
 from gittrack.sharing.uploading import Told, Uploaded, upload
@@ -212,4 +211,6 @@ def _note_done(repository: Repository, remote: Remote, plan: Plan, here: LocalRe
     old = [old for old, _ in plan.branches.values() if old is not None]
     note_uploaded(repository, remote, tips, instead_of=old)
     if here.live:
+        from gittrack.sharing.live_refs import drop_finished
+
         drop_finished(repository, remote, here.live, plan.branches.values())

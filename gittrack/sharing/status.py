@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from gittrack.errors import RepositoryError
 from gittrack.git.ancestry import find_present
 from gittrack.git.bulk import walk_commits
 from gittrack.git.objects import ObjectId
@@ -83,13 +84,13 @@ def read_status(repository: Repository, remote: Remote, refs: RemoteRefs | None 
 
 def list_changed(repository: Repository, tips: Iterable[ObjectId], beyond: Iterable[ObjectId | None]) -> list[str]:
     """The ids of the runs that have revisions reachable from some commits and not from others; sorted."""
-    known = find_present(repository, [commit for commit in beyond if commit is not None])
-    found = set()
-    for commit in walk_commits(repository, tips, beyond=known):
-        named = read_revision(commit)
-        if named is not None and named[0].kind == "run":
-            found.add(named[0].id)
-    return sorted(found)
+    known, wanted = [commit for commit in beyond if commit is not None], list(tips)
+    try:
+        commits = list(walk_commits(repository, wanted, beyond=known))
+    except RepositoryError:  # what the remote has is not all here
+        commits = list(walk_commits(repository, wanted, beyond=find_present(repository, known)))
+    named = (read_revision(commit) for commit in commits)
+    return sorted({found[0].id for found in named if found is not None and found[0].kind == "run"})
 
 
 def _compare(repository: Repository, ref: str, mine: ObjectId | None, theirs: ObjectId | None) -> BranchStatus:
