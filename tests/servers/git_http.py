@@ -36,7 +36,7 @@ class GitHttp:
         return f"http://{who}{HOST}:{self.port}/git/{name}.git"
 
     def requests(self) -> list[str]:
-        """What git was asked so far, as ``GET /git/runs.git/info/refs?service=git-upload-pack``; no refused ones."""
+        """What git was asked so far, as ``POST /git/runs.git/git-upload-pack``; without what was refused."""
         log = self.folder.parent / "requests"
         return log.read_text().splitlines() if log.exists() else []
 

@@ -1,4 +1,4 @@
-"""Git over ssh as on a host of one's own: OpenSSH's sshd, one key that may start ``git-shell`` and nothing else."""
+"""Git over ssh as on a host of one's own: OpenSSH's sshd, and one key that may start ``git-shell`` alone."""
 
 from __future__ import annotations
 
