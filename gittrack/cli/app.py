@@ -15,7 +15,18 @@ from typing import Annotated
 
 import typer
 
-from gittrack.cli import bisecting, comparing, editing, explaining, listing, plotting, reading, running, upkeep
+from gittrack.cli import (
+    bisecting,
+    comparing,
+    editing,
+    explaining,
+    listing,
+    plotting,
+    reading,
+    running,
+    setting_up,
+    upkeep,
+)
 from gittrack.errors import GittrackError, InvalidValueError
 
 _BUG, _INTERRUPTED = 3, 130
@@ -28,7 +39,18 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for commands in (upkeep, running, listing, reading, comparing, plotting, editing, explaining, bisecting):
+for commands in (
+    setting_up,
+    upkeep,
+    running,
+    listing,
+    reading,
+    comparing,
+    plotting,
+    editing,
+    explaining,
+    bisecting,
+):
     commands.register(app)
 
 
