@@ -1,8 +1,9 @@
 """The pre-push hook that uploads artifacts before plain ``git push`` moves a ref; a hook that is there is chained.
 
 Git reads one ``pre-push`` (githooks(5)). Another that is there, in any language, is kept beside it as
-``pre-push.before-gittrack`` and called first, with the same words and input. Folders that ``core.hooksPath`` names belong to whoever set it
-(they are versioned, or shared by other repositories): nothing is written there, the line to add is told.
+``pre-push.before-gittrack`` and called first, with the same words and input. Folders that ``core.hooksPath`` names
+belong to whoever set it (they are versioned, or shared by other repositories): nothing is written there, the line
+to add is told.
 """
 
 from __future__ import annotations
