@@ -24,6 +24,7 @@ from gittrack.cli import (
     plotting,
     reading,
     running,
+    setting_up,
     sharing,
     upkeep,
 )
@@ -39,7 +40,19 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for commands in (upkeep, running, listing, reading, comparing, plotting, editing, sharing, explaining, bisecting):
+for commands in (
+    setting_up,
+    upkeep,
+    running,
+    listing,
+    reading,
+    comparing,
+    plotting,
+    editing,
+    sharing,
+    explaining,
+    bisecting,
+):
     commands.register(app)
 
 

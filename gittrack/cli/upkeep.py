@@ -1,8 +1,7 @@
-"""Commands that look after the repository: init, recover, verify."""
+"""Commands that look after the repository: recover, verify."""
 
 from __future__ import annotations
 
-import os
 from dataclasses import asdict
 from typing import Annotated
 
@@ -14,28 +13,8 @@ from gittrack.cli.opening import open_reading
 
 def register(app: typer.Typer) -> None:
     """Add the commands to the table."""
-    app.command("init")(init)
     app.command("recover")(recover)
     app.command("verify")(verify)
-
-
-def init(
-    path: Annotated[str, typer.Argument(help="Folder; the current one where none is given.")] = ".",
-) -> None:
-    """Make a repository for runs where there is none; changes nothing in one that is there."""
-    from gittrack.git.repository import create_bare_repository, discover_repository
-    from gittrack.tracking.settings import BARE_NAME
-
-    os.makedirs(path, exist_ok=True)
-    found = discover_repository(path)
-    bare = os.path.join(os.path.abspath(path), BARE_NAME)
-    if found is None:
-        found = create_bare_repository(bare)
-        output.note(f"made {found.common_dir}: runs go there")
-    else:
-        found.require_known_format()
-        output.note(f"{found.label}: runs go to its branches gittrack/<experiment>; nothing else is touched")
-    output.note("next: import gittrack; gittrack.log({'loss': 0.5}, step=0)   or   gittrack exec -- CMD")
 
 
 def recover(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False) -> None:
