@@ -80,6 +80,27 @@ def walk_sound_commits(repository: Repository, tips: Iterable[ObjectId], *, grep
             yield commit
 
 
+def list_trailers(
+    repository: Repository, key: str, tips: Iterable[ObjectId], beyond: Collection[ObjectId] = ()
+) -> Iterator[str]:
+    """The values of a trailer in the commits of one parent or none; a tenth of what `walk_commits` costs.
+
+    Git alone says what a trailer is: for counting, not for deciding.
+
+    Raises:
+        RepositoryError: the history cannot be walked to its end.
+    """
+    words = ("rev-list", "--max-parents=1", f"--format=%(trailers:key={key},valueonly)", "--stdin")
+    with started(git_argv(repository.common_dir, *words)) as process:
+        assert process.stdout is not None
+        feed(process, "".join([*(f"{tip}\n" for tip in tips), *(f"^{known}\n" for known in beyond)]))
+        for line in process.stdout:
+            if line != b"\n" and not line.startswith(b"commit "):
+                yield line.decode(errors="replace").rstrip("\n")
+        if process.wait():
+            raise _broken_history(repository)
+
+
 def read_blobs(repository: Repository, specs: Sequence[str]) -> Iterator[bytes | None]:
     """The blobs that ``<commit or tree>:<path>`` or ids name, in order; None where there is none.
 

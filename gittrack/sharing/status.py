@@ -7,16 +7,16 @@ from dataclasses import dataclass
 
 from gittrack.errors import RepositoryError
 from gittrack.git.ancestry import find_present
-from gittrack.git.bulk import walk_commits
+from gittrack.git.bulk import list_trailers
 from gittrack.git.objects import ObjectId
 from gittrack.git.remotes import Remote
 from gittrack.git.repository import Repository
-from gittrack.schema.names import HEADS, experiment_of_ref
+from gittrack.schema.messages import RUN_TRAILER
+from gittrack.schema.names import HEADS, experiment_of_ref, is_run_id
 from gittrack.sharing.fetching import LocalRefs, RemoteRefs
 from gittrack.sharing.pointers import list_pointers
 from gittrack.sharing.uploaded import read_uploaded
 from gittrack.store.artifacts import has_object
-from gittrack.store.history import read_revision
 from gittrack.store.live import list_live
 
 
@@ -86,11 +86,10 @@ def list_changed(repository: Repository, tips: Iterable[ObjectId], beyond: Itera
     """The ids of the runs that have revisions reachable from some commits and not from others; sorted."""
     known, wanted = [commit for commit in beyond if commit is not None], list(tips)
     try:
-        commits = list(walk_commits(repository, wanted, beyond=known))
+        found = set(list_trailers(repository, RUN_TRAILER, wanted, known))
     except RepositoryError:  # what the remote has is not all here
-        commits = list(walk_commits(repository, wanted, beyond=find_present(repository, known)))
-    named = (read_revision(commit) for commit in commits)
-    return sorted({found[0].id for found in named if found is not None and found[0].kind == "run"})
+        found = set(list_trailers(repository, RUN_TRAILER, wanted, find_present(repository, known)))
+    return sorted(filter(is_run_id, found))
 
 
 def _compare(repository: Repository, ref: str, mine: ObjectId | None, theirs: ObjectId | None) -> BranchStatus:
