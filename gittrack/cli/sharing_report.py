@@ -10,11 +10,11 @@ from gittrack.cli import output
 
 if TYPE_CHECKING:
     from gittrack.git.remotes import Remote
-    from gittrack.sharing.conflicts import Conflict
     from gittrack.sharing.pulling import Pulled
     from gittrack.sharing.pushing import Plan, Pushed
     from gittrack.sharing.renumbering import Renumbered
     from gittrack.sharing.status import Status
+    from gittrack.store.conflicts import Conflict
     from gittrack.store.store import Store
 
 

@@ -42,6 +42,19 @@ def find_independent(repository: Repository, commits: Iterable[ObjectId]) -> lis
     return [one for one in left if not any(one != other and is_ancestor(repository, one, other) for other in left)]
 
 
+def find_common(repository: Repository, one: ObjectId, other: ObjectId) -> list[ObjectId]:
+    """Commits that reach all that two commits both reach, and nothing else; none where they share nothing."""
+    if not find_git():
+        return sorted(_walk(repository, one) & _walk(repository, other))
+    try:
+        told = run_git(repository.common_dir, "merge-base", "--all", one, other)
+    except CommandError as error:
+        if error.returncode == 1:
+            return []
+        raise
+    return [ObjectId(line) for line in told.decode().split()]
+
+
 def find_present(repository: Repository, commits: Sequence[ObjectId]) -> list[ObjectId]:
     """Those of some commits that the repository has, in their order."""
     with ObjectReader(repository) as reader:

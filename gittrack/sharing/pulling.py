@@ -9,11 +9,11 @@ from gittrack.git.network import Progress
 from gittrack.git.objects import ObjectId
 from gittrack.git.remotes import Remote
 from gittrack.git.repository import Repository
-from gittrack.sharing.conflicts import Conflict
 from gittrack.sharing.fetching import LocalRefs, RemoteRefs, bring, fetch
-from gittrack.sharing.joining import Joined, join_branch
 from gittrack.sharing.renumbering import Renumbered, find_collisions, list_registry_tags, renumber
 from gittrack.sharing.uploaded import note_fetched
+from gittrack.store.conflicts import Conflict
+from gittrack.store.joining import Joined, join_branch
 
 
 @dataclass(frozen=True, slots=True)

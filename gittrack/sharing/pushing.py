@@ -24,9 +24,9 @@ from gittrack.sharing.uploaded import note_uploaded
 from gittrack.sharing.uploading import Told, Uploaded, upload
 
 if TYPE_CHECKING:
-    from gittrack.sharing.conflicts import Conflict
     from gittrack.sharing.pulling import Pulled
     from gittrack.sharing.renumbering import Renumbered
+    from gittrack.store.conflicts import Conflict
 
 _GIVE_UP_S = 120.0
 _TRIES_MAX = 200

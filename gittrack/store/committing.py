@@ -59,7 +59,7 @@ class Branches:
         author = read_signature(self._repository, draft.authored_at_s)
         for _ in range(_TRIES):
             tip = read_ref(self._repository, ref)
-            parent = tip or self._find_remote_tip(draft.made_as)
+            parent = tip or self.find_remote_tip(ref)
             writing = objects.copy()
             commit = writing.add_commit(draft.tree, [parent] if parent else [], author, committer, draft.message)
             self._lock.announce(ref, commit)
@@ -81,9 +81,9 @@ class Branches:
         with write_pack(self._repository, objects):
             return self._lock.move_ref(ref, new, old)
 
-    def _find_remote_tip(self, made_as: str) -> ObjectId | None:
+    def find_remote_tip(self, ref: str) -> ObjectId | None:
         """A colleague's tip of an experiment that has no local branch yet: pushing is then a fast-forward."""
-        wanted = experiment_ref(made_as).removeprefix(HEADS)
+        wanted = ref.removeprefix(HEADS)
         for ref, tip in list_refs(self._repository, REMOTES).items():
             if ref.endswith(f"/gittrack/{wanted}") and experiment_of_ref(ref) is not None:
                 return tip

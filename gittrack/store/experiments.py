@@ -8,22 +8,21 @@ from dataclasses import replace
 
 from gittrack.errors import DamagedError, InvalidValueError, NotFoundError, RunStateError
 from gittrack.git.bulk import read_blobs
-from gittrack.git.objects import FILE_MODE, ObjectId, ObjectSet
 from gittrack.git.repository import Repository
-from gittrack.schema.codec import EXPERIMENT_FILE, encode_experiment, parse_experiment
+from gittrack.schema.codec import EXPERIMENT_FILE, parse_experiment
 from gittrack.schema.messages import format_experiment_message
 from gittrack.schema.names import (
     DEFAULT_EXPERIMENT,
     DEFAULT_EXPERIMENT_ID,
-    SCHEMA_FILE,
     check_name,
     experiment_id,
     experiment_of_ref,
+    experiment_ref,
 )
 from gittrack.schema.records import ExperimentRecord
-from gittrack.schema.statement import statement
 from gittrack.store.committing import Branches, Draft, open_branches
 from gittrack.store.history import find_experiment_revisions, list_branches
+from gittrack.store.trees import experiment_tree
 
 
 def list_experiments(repository: Repository) -> list[ExperimentRecord]:
@@ -116,8 +115,13 @@ def edit_experiment(
     Raises:
         NotFoundError: there is none with that id.
     """
+    from gittrack.store.joining import take_in  # training edits nothing
+
     with open_branches(repository) as branches:
         before = get_experiment(repository, experiment)
+        based_on = find_experiment_revisions(repository, list_branches(repository).values()).get(experiment)
+        if based_on and take_in(branches, repository, experiment_ref(before.made_as), based_on.commit.id):
+            before = get_experiment(repository, experiment)
         changed = replace(change(before), revision=before.revision + 1, updated_at=_now_ms())
         _commit(branches, changed, what)
     return changed
@@ -140,16 +144,6 @@ def rename_experiment(repository: Repository, experiment: str, new_name: str) ->
         return replace(record, name=new_name)
 
     return edit_experiment(repository, experiment, change, f"renamed {new_name}")
-
-
-def experiment_tree(record: ExperimentRecord, objects: ObjectSet) -> ObjectId:
-    """The tree of an experiment's commit."""
-    return objects.add_files(
-        {
-            SCHEMA_FILE: (FILE_MODE, objects.add_blob(statement())),
-            EXPERIMENT_FILE: (FILE_MODE, objects.add_blob(encode_experiment(record))),
-        }
-    )
 
 
 def _commit(branches: Branches, record: ExperimentRecord, what: str) -> None:

@@ -21,10 +21,10 @@ from gittrack.git.reading import ObjectReader
 from gittrack.git.repository import Repository
 from gittrack.schema.events import Event, PointBlock, RunFold
 from gittrack.schema.messages import format_run_message
-from gittrack.schema.names import INLINE_BYTES_MAX, metric_path
+from gittrack.schema.names import INLINE_BYTES_MAX, experiment_ref, metric_path
 from gittrack.schema.records import Artifact, RunRecord, Status
 from gittrack.store.artifacts import Content, format_pointer, place_object
-from gittrack.store.committing import Draft, open_branches
+from gittrack.store.committing import Branches, Draft, open_branches
 from gittrack.store.histories import HistoryFile, HistoryWriter
 from gittrack.store.history import Revision, find_revisions
 from gittrack.store.live import LiveRun
@@ -77,6 +77,8 @@ def commit_live(
                 with open_branches(repository) as branches:
                     if not is_new and len(find_revisions(repository, live.run_id)) != len(revisions):
                         continue  # somebody edited the run meanwhile: fold onto that
+                    if revisions and work.take_in_base(branches):
+                        continue
                     commit = branches.commit(work.objects, work.draft())
                 work.place_again()
             finally:
@@ -120,6 +122,13 @@ class _Folding:
         what = "" if self._base is None else "resumed"
         message = format_run_message(self._run, what, self._own_taken())
         return Draft(self._run.experiment, self._tree, message, self._run.started_at // 1000)
+
+    def take_in_base(self, branches: Branches) -> bool:
+        """Let the branch have the revision that this goes on from; True where it had not, and all may be new."""
+        from gittrack.store.joining import take_in  # most runs are new
+
+        assert self._base is not None
+        return take_in(branches, self._repository, experiment_ref(self._run.experiment), self._base.commit.id)
 
     def place_again(self) -> None:
         """Bring back what `git lfs prune` took away before the branch named it."""

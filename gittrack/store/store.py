@@ -25,7 +25,7 @@ from gittrack.git.refs import heal_after_crash
 from gittrack.git.repository import Repository
 from gittrack.schema.events import PointBlock, put_artifact
 from gittrack.schema.messages import format_run_message
-from gittrack.schema.names import RunId, check_run_id
+from gittrack.schema.names import RunId, check_run_id, experiment_ref
 from gittrack.schema.points import Point
 from gittrack.schema.records import Artifact, RunRecord
 from gittrack.store.committing import Draft, open_branches
@@ -143,6 +143,8 @@ class Store:
         Raises:
             NotFoundError: there is none. RunStateError: it is in flight.
         """
+        from gittrack.store.joining import take_in  # training edits nothing
+
         run_id = check_run_id(run_id)
         dead = find_live(self.repository, run_id)
         if dead is not None and not dead.is_alive():
@@ -155,8 +157,10 @@ class Store:
                 raise NotFoundError(f"no run has the id {run_id}", "list the runs: gittrack ls")
             base = revisions[-1]
             with ObjectReader(self.repository) as reader:
-                tree = RunTree(self.repository, reader, base.commit.tree, f"run {run_id}")
-                before = tree.read_record()
+                before = self._read_record(reader, base)
+                if take_in(branches, self.repository, experiment_ref(before.experiment), base.commit.id):
+                    base = find_revisions(self.repository, run_id)[-1]
+                    before = self._read_record(reader, base)
                 changed = replace(change(before), revision=base.revision + 1)
                 objects = branches.new_objects()
                 revised = revised_tree(reader, base.commit.tree, changed, objects)
@@ -189,6 +193,9 @@ class Store:
                     str(error) or repr(error),
                 )
         return recovered
+
+    def _read_record(self, reader: ObjectReader, revision: Revision) -> RunRecord:
+        return RunTree(self.repository, reader, revision.commit.tree, f"run {revision.id}").read_record()
 
     # -- inside ------------------------------------------------------------------------------------------
 

@@ -11,10 +11,18 @@ from gittrack.git.objects import BLOB, FILE_MODE, LINK_MODE, TREE_MODE, ObjectId
 from gittrack.git.reading import ObjectReader
 from gittrack.git.refs import read_ref
 from gittrack.git.repository import Repository
-from gittrack.schema.codec import METRICS_FILE, PARAMS_FILE, RUN_FILE, encode_run, parse_run
+from gittrack.schema.codec import (
+    EXPERIMENT_FILE,
+    METRICS_FILE,
+    PARAMS_FILE,
+    RUN_FILE,
+    encode_experiment,
+    encode_run,
+    parse_run,
+)
 from gittrack.schema.names import SCHEMA_FILE, experiment_ref, metric_key, metric_path
 from gittrack.schema.points import Point, parse_rows
-from gittrack.schema.records import Artifact, RunRecord
+from gittrack.schema.records import Artifact, ExperimentRecord, RunRecord
 from gittrack.schema.statement import statement
 from gittrack.store.artifacts import Content, format_attributes, parse_pointer, read_object
 
@@ -158,6 +166,16 @@ def record_files(run: RunRecord, objects: ObjectSet) -> Files:
     for name, data in encode_run(run).items():
         files[name] = (FILE_MODE, objects.add_blob(data))
     return files
+
+
+def experiment_tree(record: ExperimentRecord, objects: ObjectSet) -> ObjectId:
+    """The tree of an experiment's commit."""
+    return objects.add_files(
+        {
+            SCHEMA_FILE: (FILE_MODE, objects.add_blob(statement())),
+            EXPERIMENT_FILE: (FILE_MODE, objects.add_blob(encode_experiment(record))),
+        }
+    )
 
 
 def revised_tree(reader: ObjectReader, tree: ObjectId, run: RunRecord, objects: ObjectSet) -> ObjectId:

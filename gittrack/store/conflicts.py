@@ -6,10 +6,11 @@ where the one that counts lacks some, one more revision holds them all.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from gittrack.errors import DamagedError
+from gittrack.git.ancestry import find_common
 from gittrack.git.bulk import read_blobs, walk_commits, walk_sound_commits
 from gittrack.git.objects import Commit, ObjectId, ObjectSet, Signature
 from gittrack.git.reading import ObjectReader
@@ -18,10 +19,9 @@ from gittrack.schema.codec import EXPERIMENT_FILE, parse_experiment
 from gittrack.schema.merging import list_lost, unite_tags
 from gittrack.schema.messages import format_experiment_message, format_run_message
 from gittrack.schema.records import ExperimentRecord, RunRecord
-from gittrack.store.experiments import experiment_tree
 from gittrack.store.history import Owner, Revision, read_revision
 from gittrack.store.records import load_records
-from gittrack.store.trees import revised_tree
+from gittrack.store.trees import experiment_tree, revised_tree
 
 _WHAT = "tags of both sides united"
 _NAME = "gittrack"
@@ -57,13 +57,9 @@ def find_conflicts(repository: Repository, one: ObjectId, other: ObjectId) -> li
     Raises:
         RepositoryError: a history cannot be walked.
     """
-    sides = [_find_newest(repository, [tip], [beyond]) for tip, beyond in ((one, other), (other, one))]
-    (mine, seen), (theirs, _) = sides
+    mine, theirs = (_find_newest(repository, tip, beyond) for tip, beyond in ((one, other), (other, one)))
     owners = sorted(owner for owner in mine if owner in theirs and not _is_same(mine[owner], theirs[owner]))
-    if not owners:
-        return []
-    bases = _find_bases(repository, one, seen, set(owners))
-    return [*_compare(repository, owners, mine, theirs, bases)]
+    return [found for owner in owners if (found := _compare(repository, owner, mine[owner], theirs[owner]))]
 
 
 def settle(
@@ -81,63 +77,56 @@ def settle(
     return tip, conflicts
 
 
-def _find_newest(
-    repository: Repository, tips: Iterable[ObjectId], beyond: Sequence[ObjectId]
-) -> tuple[dict[Owner, Revision], set[ObjectId]]:
-    """The greatest revision of each owner on one side alone, and the commits of that side."""
+def _find_newest(repository: Repository, tip: ObjectId, beyond: ObjectId) -> dict[Owner, Revision]:
+    """The greatest revision of each owner on one side alone."""
     found: dict[Owner, Revision] = {}
-    seen = set[ObjectId]()
-    for commit in walk_commits(repository, tips, beyond=beyond):
-        seen.add(commit.id)
-        named = read_revision(commit)
-        if named is not None:
-            owner, revision = named
-            if owner not in found or revision.rank > found[owner].rank:
-                found[owner] = revision
-    return found, seen
-
-
-def _find_bases(
-    repository: Repository, tip: ObjectId, apart: set[ObjectId], owners: set[Owner]
-) -> dict[Owner, Revision]:
-    """The greatest revision of each owner that both sides have."""
-    found: dict[Owner, Revision] = {}
-    for commit in walk_sound_commits(repository, [tip]):
-        named = read_revision(commit) if commit.id not in apart else None
-        if named is not None and named[0] in owners:
-            owner, revision = named
-            if owner not in found or revision.rank > found[owner].rank:
-                found[owner] = revision
+    for commit in walk_commits(repository, [tip], beyond=[beyond]):
+        _keep_greater(found, commit)
     return found
+
+
+def _find_base(repository: Repository, owner: Owner, one: Revision, other: Revision) -> Revision | None:
+    """The greatest revision that both of two grew from.
+
+    Only what both commits themselves reach will do: of what the two sides share by now, one of them may have been
+    made without knowing it.
+    """
+    found: dict[Owner, Revision] = {}
+    for commit in walk_sound_commits(repository, find_common(repository, one.commit.id, other.commit.id)):
+        _keep_greater(found, commit, only=owner)
+    return found.get(owner)
+
+
+def _keep_greater(found: dict[Owner, Revision], commit: Commit, only: Owner | None = None) -> None:
+    named = read_revision(commit)
+    if named is not None and only in (None, named[0]):
+        owner, revision = named
+        if owner not in found or revision.rank > found[owner].rank:
+            found[owner] = revision
 
 
 def _is_same(one: Revision, other: Revision) -> bool:
     return one.commit.id == other.commit.id or one.commit.tree == other.commit.tree
 
 
-def _compare(
-    repository: Repository,
-    owners: Sequence[Owner],
-    mine: dict[Owner, Revision],
-    theirs: dict[Owner, Revision],
-    bases: dict[Owner, Revision],
-) -> Iterator[Conflict]:
-    for owner in owners:
-        winner, other = sorted((mine[owner], theirs[owner]), key=lambda one: one.rank, reverse=True)
-        kept, lost = _load(repository, owner, winner), _load(repository, owner, other)
-        if kept is None or lost is None:
-            continue  # one that cannot be read: `verify` tells of it
-        base = _load(repository, owner, bases[owner]) if owner in bases else None
-        united = unite_tags(base.tags if base else {}, kept.tags, lost.tags)
-        yield Conflict(
-            kind=owner.kind,
-            id=owner.id,
-            name=kept.name,
-            kept=winner.commit.id,
-            other=other.commit.id,
-            lost=list_lost(kept, lost) if isinstance(lost, type(kept)) else (),  # type: ignore[type-var]
-            united=None if united == dict(kept.tags) else united,
-        )
+def _compare(repository: Repository, owner: Owner, mine: Revision, theirs: Revision) -> Conflict | None:
+    """What two revisions made apart say; None where one of them cannot be read, of which `verify` tells."""
+    winner, other = sorted((mine, theirs), key=lambda revision: revision.rank, reverse=True)
+    kept, lost = _load(repository, owner, winner), _load(repository, owner, other)
+    if kept is None or lost is None:
+        return None
+    grown_from = _find_base(repository, owner, winner, other)
+    base = _load(repository, owner, grown_from) if grown_from else None
+    united = unite_tags(base.tags if base else {}, kept.tags, lost.tags)
+    return Conflict(
+        kind=owner.kind,
+        id=owner.id,
+        name=kept.name,
+        kept=winner.commit.id,
+        other=other.commit.id,
+        lost=list_lost(kept, lost) if isinstance(lost, type(kept)) else (),  # type: ignore[type-var]
+        united=None if united == dict(kept.tags) else united,
+    )
 
 
 def _load(repository: Repository, owner: Owner, revision: Revision) -> RunRecord | ExperimentRecord | None:

@@ -11,14 +11,14 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from gittrack.errors import BusyError, DamagedError
-from gittrack.git.ancestry import find_independent
+from gittrack.git.ancestry import find_independent, is_ancestor
 from gittrack.git.bulk import read_commits
 from gittrack.git.objects import Commit, ObjectId, ObjectSet
 from gittrack.git.refs import read_ref
 from gittrack.git.repository import Repository
 from gittrack.schema.messages import format_join_message
-from gittrack.sharing.conflicts import Conflict, find_conflicts, joiner, settle
-from gittrack.store.committing import open_branches
+from gittrack.store.committing import Branches, open_branches
+from gittrack.store.conflicts import Conflict, find_conflicts, joiner, settle
 
 _TRIES = 50  # other programs may move the branch; our own writers wait for the lock
 
@@ -44,25 +44,41 @@ def join_branch(repository: Repository, ref: str, tips: Iterable[ObjectId]) -> J
     Raises:
         BusyError: another program keeps moving the branch. DamagedError: a tip cannot be read.
     """
+    with open_branches(repository) as branches:
+        return join_into(branches, repository, ref, tips)
+
+
+def join_into(branches: Branches, repository: Repository, ref: str, tips: Iterable[ObjectId]) -> Joined:
+    """As `join_branch`, while the write lock is held."""
     wanted = sorted(set(tips))
     conflicts: list[Conflict] = []
     is_join, first = False, read_ref(repository, ref)
-    with open_branches(repository) as branches:
-        for _ in range(_TRIES + len(wanted)):
-            before = read_ref(repository, ref)
-            heads = find_independent(repository, [*wanted, *([before] if before else [])])
-            if heads == [before]:
-                return Joined(ref, first, heads[0], is_join, tuple(conflicts))
-            objects = branches.new_objects()
-            if before is None or before not in heads:  # it is behind one of them
-                branches.move(ref, heads[0], before, objects)
-                continue
-            other = next(head for head in heads if head != before)  # two at a time: a join is of two
-            tip, found = _join(repository, before, other, objects)
-            if branches.move(ref, tip, before, objects):
-                is_join = True
-                conflicts += found
+    for _ in range(_TRIES + len(wanted)):
+        before = read_ref(repository, ref)
+        heads = find_independent(repository, [*wanted, *([before] if before else [])])
+        if heads == [before]:
+            return Joined(ref, first, heads[0], is_join, tuple(conflicts))
+        objects = branches.new_objects()
+        if before is None or before not in heads:  # it is behind one of them
+            branches.move(ref, heads[0], before, objects)
+            continue
+        other = next(head for head in heads if head != before)  # two at a time: a join is of two
+        tip, found = _join(repository, before, other, objects)
+        if branches.move(ref, tip, before, objects):
+            is_join = True
+            conflicts += found
     raise BusyError(f"another program keeps moving {ref}", "try again when it is done")
+
+
+def take_in(branches: Branches, repository: Repository, ref: str, based_on: ObjectId) -> bool:
+    """Let a branch have the commit that an edit is based on, which may be a remote's; True where it had not.
+
+    The edit then descends from it, and what stood beside it in the branch has been joined, not passed over.
+    """
+    tip = read_ref(repository, ref) or branches.find_remote_tip(ref)
+    if tip is not None and is_ancestor(repository, based_on, tip):
+        return False
+    return join_into(branches, repository, ref, [based_on, *([tip] if tip else [])]).has_moved
 
 
 def _join(

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from gittrack.git.objects import ObjectId
-from gittrack.sharing.joining import join_branch
 from gittrack.sharing.pulling import pull
+from gittrack.store.joining import join_branch
 from tests.sharing.clones import Clone, Clones
 
 REF = "refs/heads/gittrack/exp"
