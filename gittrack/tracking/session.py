@@ -347,6 +347,10 @@ def resume(
         stored = store.get_run(run_id)
         if stored.record.lifecycle == "deleted":
             raise RunStateError(f"run {run_id} is deleted", f"restore it first: gittrack restore {run_id[:8]}")
+        if stored.heard_at is not None:
+            raise RunStateError(
+                f"run {run_id} is running elsewhere", "wait until it has ended"
+            )
         is_guest = live is not None
         if live is None:
             live, _ = create_live(store.repository, run_id)
