@@ -255,6 +255,7 @@ def _begin(
         made = replace(made, source=source)
     begun = session.begin(store, record, shared=shared, tags=given)
     begun.log_provenance(made)
+    begun.share()
     return ActiveRun(begun)
 
 
@@ -290,7 +291,9 @@ def _open_run(asked: str | None) -> ActiveRun:
 
     store = open_reading()
     run_id = _find_run(store, asked or os.environ.get("GITTRACK_RUN_ID", ""))
-    return ActiveRun(session.resume(store, run_id, role=session.Role.EDITOR, shared=True))
+    resumed = session.resume(store, run_id, role=session.Role.EDITOR, shared=True)
+    resumed.share()
+    return ActiveRun(resumed)
 
 
 def _find_run(store: Store, asked: str) -> Any:

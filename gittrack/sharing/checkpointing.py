@@ -1,7 +1,7 @@
 """A process of its own beside a run: shows it to others while it runs, and pushes it when it has ended.
 
-``python -m gittrack.sharing.checkpointing <git folder> <run id> <seconds>`` is what it is started as; with 0 seconds
-it only pushes. It reads the journal as every reader does, so that the training loop never waits for it, and may be
+It is started as ``python -m gittrack.sharing.checkpointing <git folder> <run id> <seconds>``; with 0 seconds it
+only pushes. It reads the journal as every reader does, so that the training loop never waits for it, and may be
 killed at any time: what it has not pushed waits for the next push. It ends by itself when the run has.
 """
 

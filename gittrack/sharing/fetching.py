@@ -16,10 +16,8 @@ from gittrack.git.objects import ObjectId
 from gittrack.git.refs import list_any_refs
 from gittrack.git.remotes import Remote
 from gittrack.git.repository import Repository
-from gittrack.schema.names import HEADS, experiment_of_ref, is_run_id
+from gittrack.schema.names import HEADS, LIVE, experiment_of_ref, is_run_id
 from gittrack.schema.tag_names import TAGS, is_registry_tag
-
-LIVE = "refs/gittrack/live/"  # at the remote: what runs in flight have told so far
 
 # a power cut must not leave a ref that names a pack which never reached the disk
 DURABLE = ("-c", "core.fsync=objects,derived-metadata,reference", "-c", "core.fsyncMethod=fsync")

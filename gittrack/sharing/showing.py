@@ -9,7 +9,7 @@ from __future__ import annotations
 import fcntl
 import os
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 
@@ -17,10 +17,8 @@ from gittrack.git.network import NetworkError, run_network_git
 from gittrack.git.packs import write_pack
 from gittrack.git.remotes import Remote
 from gittrack.git.repository import Repository, create_bare_repository
-from gittrack.schema.names import LIVE, RunId, live_ref, run_of_live_ref
+from gittrack.schema.names import RunId, live_ref
 from gittrack.store.checkpoints import Checkpoint
-from gittrack.store.history import find_winners
-from gittrack.store.live import find_live
 
 _FOLDER = "checkpoints"
 _PUSH = ("push", "--quiet", "--force", "--no-verify", "--no-follow-tags", "--no-signed", "--recurse-submodules=no")
@@ -53,19 +51,15 @@ class Showcase:
         Raises:
             RemoteError: it is not reached, or refuses.
         """
-        ref = live_ref(self._run_id)
-        if ref in list_live_refs(self._scratch, remote):
-            try:
-                self._push(remote, f":{ref}")
-            except NetworkError as error:
-                if "remote ref does not exist" not in error.told:  # somebody else was quicker
-                    raise
+        try:
+            self._push(remote, f":{live_ref(self._run_id)}")
+        except NetworkError as error:
+            if "remote ref does not exist" not in error.told:  # it never came so far, or somebody else was quicker
+                raise
 
     def _push(self, remote: Remote, refspec: str) -> None:
         mirrored = ("-c", f"remote.{remote.name}.mirror=false") if remote.name else ()
-        run_network_git(
-            self._scratch, remote, *mirrored, *_PUSH, "--end-of-options", remote.asked_as, refspec
-        )
+        run_network_git(self._scratch, remote, *mirrored, *_PUSH, "--end-of-options", remote.asked_as, refspec)
 
     def _list_packs(self) -> list[str]:
         folder = os.path.join(self._scratch.objects_dir, "pack")
@@ -90,30 +84,6 @@ def open_showcase(repository: Repository, run_id: RunId) -> Iterator[Showcase | 
             shutil.rmtree(folder, ignore_errors=True)
     finally:
         os.close(lock)
-
-
-def list_live_refs(repository: Repository, remote: Remote) -> dict[str, str]:
-    """The refs by which a remote shows runs in flight, each with its commit's id, as it tells now.
-
-    Raises:
-        RemoteError: it is not reached, or refuses.
-    """
-    asked = ("ls-remote", "--quiet", "--refs", "--end-of-options", remote.asked_as, f"{LIVE}*")
-    lines = run_network_git(repository, remote, *asked).decode(errors="surrogateescape").split("\n")
-    found = (line.partition("\t") for line in lines)
-    return {ref: tip for tip, _, ref in found if run_of_live_ref(ref) is not None and ref.startswith(LIVE)}
-
-
-def list_ended(repository: Repository, refs: Iterable[str]) -> list[str]:
-    """Those of a remote's live refs whose runs have ended as far as it is known here, so that they may go.
-
-    A run has ended that is in flight here no longer, and whose commit that counts does not say that it runs.
-    """
-    shown = {run: ref for ref in refs if (run := run_of_live_ref(ref)) is not None}
-    if not shown:
-        return []
-    winners, _ = find_winners(repository)
-    return sorted(ref for run, ref in shown.items() if run in winners and find_live(repository, run) is None)
 
 
 def _make_scratch(repository: Repository, folder: str) -> Repository:

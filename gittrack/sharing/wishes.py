@@ -1,12 +1,14 @@
 """What git's configuration wants of sharing: ``gittrack.live`` and ``gittrack.share``.
 
-``gittrack.live = 60s`` shows every run to others while it runs, by a checkpoint so often; ``gittrack.share = true``
-pushes runs when they end. Read from the files themselves, since starting a run must not wait for git (3 ms):
-of the system, of the user, of the repository, the last one counts; what they include is not looked at.
+``gittrack.live = 60s`` shows every run to others while it runs, by a checkpoint so often, and
+``gittrack.share = true`` pushes runs when they end. Read from the files themselves, since
+starting a run must not wait for git (3 ms): of the system, of the user, of the repository, the last one counts;
+what they include is not looked at.
 """
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 from dataclasses import dataclass
@@ -18,6 +20,7 @@ from gittrack.git.repository import Repository
 INTERVAL_MIN_S, INTERVAL_MAX_S = 1.0, 24 * 3600.0
 _UNITS_S = {"": 1.0, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0}
 _INTERVAL = re.compile(r"([0-9]+(?:\.[0-9]+)?) ?(s|m|min|h|)")
+_log = logging.getLogger("gittrack")
 _OFF = ("", "0", "off", "no", "false", "never")
 
 
@@ -30,18 +33,18 @@ class Wishes:
 
 
 def read_wishes(repository: Repository) -> Wishes:
-    """What the configuration says of a repository's runs.
-
-    Raises:
-        InvalidValueError: ``gittrack.live`` is no interval.
-    """
+    """What the configuration says of a repository's runs; an interval that is none is told, and stops no run."""
     found: dict[str, str] = {}
     settings = [setting for path in _list_files() for setting in read_settings(path)]
     for item in (*settings, *parse_settings(repository.read_config())):
         if item.section == "gittrack" and not item.subsection:
             found[item.key] = item.value
-    live = found.get("live", "")
-    return Wishes(parse_interval(live) if live else None, found.get("share", "").lower() in ("true", "yes", "on", "1"))
+    shares = found.get("share", "").lower() in ("true", "yes", "on", "1")
+    try:
+        return Wishes(parse_interval(found.get("live")), shares)
+    except InvalidValueError as error:
+        _log.warning("gittrack shows no runs while they run: git config gittrack.live: %s", error.message)
+        return Wishes(None, shares)
 
 
 def has_remote(repository: Repository) -> bool:
@@ -71,7 +74,9 @@ def parse_interval(asked: object) -> float | None:
 
 def _list_files() -> list[str]:
     """The config files of the machine and of the user, in git's order: git-config(1), "FILES"."""
-    files = [] if os.environ.get("GIT_CONFIG_NOSYSTEM") else [os.environ.get("GIT_CONFIG_SYSTEM", "/etc/gitconfig")]
+    files = (
+        [] if os.environ.get("GIT_CONFIG_NOSYSTEM") else [os.environ.get("GIT_CONFIG_SYSTEM", "/etc/gitconfig")]
+    )
     if "GIT_CONFIG_GLOBAL" in os.environ:
         return [*files, os.environ["GIT_CONFIG_GLOBAL"]]
     home = os.path.expanduser("~")
