@@ -55,8 +55,8 @@ def _push(repository: Repository, remote: Remote, run_id: RunId, showcase: Showc
 @contextmanager
 def _turn(repository: Repository) -> Iterator[bool]:
     """Wait for the turn to push; False where another waits already, and will take along what is there now."""
-    waiting = _open_lock(repository, "share.waiting")
-    pushing = _open_lock(repository, "share.lock")
+    waiting = _open_lock(repository, "sharing-next")
+    pushing = _open_lock(repository, "sharing")
     try:
         try:
             fcntl.flock(waiting, fcntl.LOCK_EX | fcntl.LOCK_NB)
