@@ -44,9 +44,10 @@ def main(argv: list[str]) -> int:
         remote = find_remote(repository)
         if remote is None:
             return 0
-        if float(seconds):
+        is_shown = float(seconds) > 0
+        if is_shown:
             _Watch(repository, RunId(run_id), showcase, remote, float(seconds)).run()
-        share_run(repository, remote, RunId(run_id), showcase)
+        share_run(repository, remote, RunId(run_id), showcase if is_shown else None)
     return 0
 
 

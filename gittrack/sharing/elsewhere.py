@@ -40,7 +40,10 @@ def parse_git_url(uri: str) -> str | None:
         is_git = scheme in _ALWAYS or (is_said and scheme == "file")
         is_web = scheme in ("http", "https") and (is_said or bare.rstrip("/").endswith(".git"))
         return strip_password(bare) if is_git or is_web else None
-    return text if is_url(text) and not os.path.lexists(text) else None
+    is_helper = re.match(
+        r"[^:/]*::", text
+    )  # <transport>::<address> names a program to start: gitremote-helpers(7)
+    return text if is_url(text) and not is_helper and not os.path.lexists(text) else None
 
 
 def strip_password(url: str) -> str:

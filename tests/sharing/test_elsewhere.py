@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -11,7 +12,7 @@ from pathlib import Path
 import pytest
 
 import gittrack
-from gittrack.sharing import elsewhere
+from gittrack.sharing import beside, elsewhere
 from gittrack.sharing.beside import wait_for_sharing
 from gittrack.sharing.elsewhere import open_clone, parse_git_url, refresh
 from gittrack.store.store import Store
@@ -19,7 +20,6 @@ from tests.harness import Repo, finish_child, in_threads, make_repo, run_child, 
 from tests.servers.git_ssh import GitSsh
 
 GITTRACK = str(Path(sys.executable).with_name("gittrack"))
-OFFLINE = "sh -c 'echo ssh: Could not resolve hostname host >&2; exit 255'"
 TRAIN = """
 import sys, gittrack
 from gittrack.sharing.beside import wait_for_sharing
@@ -32,7 +32,19 @@ with gittrack.start_run(run_name={name!r}):
 @pytest.fixture(autouse=True)
 def nothing_left_running() -> Iterator[None]:
     yield
+    for pid in beside._list_own():  # it would try again for a minute
+        os.kill(pid, signal.SIGKILL)
     wait_for_sharing()
+
+
+@pytest.fixture
+def offline(tmp_path: Path) -> str:
+    """An ssh that reaches nobody, as ``GIT_SSH_COMMAND``."""
+    program = tmp_path / "offline/ssh"  # by its name git knows how it takes a port
+    program.parent.mkdir()
+    program.write_text("#!/bin/sh\necho ssh: Could not resolve hostname host >&2\nexit 255\n")
+    program.chmod(0o755)
+    return str(program)
 
 
 @pytest.fixture
@@ -106,17 +118,17 @@ def test_a_run_goes_into_a_clone_and_is_pushed_when_it_ends(uri: str, runs: Repo
     assert runs.git("rev-parse", "gittrack/Default:code") == repo.git("rev-parse", "HEAD^{tree}")
 
 
-def test_offline_runs_wait_and_go_with_the_next(uri: str, runs: Repo, monkeypatch: pytest.MonkeyPatch) -> None:
-    with monkeypatch.context() as offline:
-        offline.setenv("GIT_SSH_COMMAND", OFFLINE)
-        code = TRAIN.format(uri=uri, name="one")
-        assert run_child(code, Path.cwd()) == ("", "")
-        told = command("-C", uri, "ls")
-        assert told.returncode == 0
-        assert "one" in told.stdout
-        assert "cannot be reached; shown is what is here" in told.stderr
-        assert command("-C", uri, "ls").stderr == ""  # the next ones do not try again as soon
-        assert "1 run" in command("-C", uri, "status").stdout + command("-C", uri, "status").stderr
+def test_offline_runs_wait_and_go_with_the_next(uri: str, runs: Repo, offline: str) -> None:
+    code = TRAIN.format(uri=uri, name="one")
+    assert run_child(code, Path.cwd(), GIT_SSH_COMMAND=offline) == ("", "")
+    told = command("-C", uri, "ls", GIT_SSH_COMMAND=offline)
+    assert told.returncode == 0
+    assert "one" in told.stdout
+    assert "cannot be reached; shown is what is here" in told.stderr
+    assert command("-C", uri, "ls", GIT_SSH_COMMAND=offline).stderr == ""  # the next ones do not try again as soon
+    told = command("-C", uri, "status", GIT_SSH_COMMAND=offline)
+    assert "Default" in told.stdout
+    assert "1" in told.stdout
     assert names_in(runs) == []
     done = command("-C", uri, "push")
     assert done.returncode == 0, done.stderr
@@ -174,7 +186,8 @@ def test_no_password_is_written_down(tmp_path: Path, caplog: pytest.LogCaptureFi
 
 
 def test_a_remote_that_does_not_answer_is_not_waited_for(uri: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("GIT_SSH_COMMAND", "sh -c 'sleep 100'")
+    monkeypatch.setenv("GIT_SSH_COMMAND", "sleep 100; :")
+    monkeypatch.setenv("GIT_SSH_VARIANT", "ssh")
     monkeypatch.setattr(elsewhere, "_ANSWER_S", 0.5)
     assert refresh(open_clone(uri)).endswith("does not answer")
 
