@@ -68,16 +68,20 @@ def _print_version(wanted: bool) -> None:
 def options(
     repo: Annotated[
         str | None,
-        typer.Option("--repo", "-C", help="Repository to use, a path or a gittrack: URL.", metavar="PATH"),
+        typer.Option(
+            "--repo", "-C", help="Repository to use: a path, a gittrack: URL, or a git URL.", metavar="PATH"
+        ),
     ] = None,
     version: Annotated[
         bool, typer.Option("--version", help="Print the version and exit.", is_eager=True, callback=_print_version)
     ] = False,
 ) -> None:
     if repo:
+        from gittrack.sharing.elsewhere import parse_git_url
         from gittrack.tracking.settings import set_tracking_uri
 
-        set_tracking_uri(os.path.abspath(repo) if "://" not in repo and not repo.startswith("gittrack:") else repo)
+        is_uri = "://" in repo or repo.startswith("gittrack:") or parse_git_url(repo) is not None
+        set_tracking_uri(repo if is_uri else os.path.abspath(repo))
 
 
 def run() -> None:

@@ -21,4 +21,5 @@ def run_json(stored: StoredRun) -> dict[str, Any]:
     fields["ended_at"] = format_time(record.ended_at) if record.ended_at is not None else None
     fields["commit"] = stored.commit.id if stored.commit else None
     fields["live"] = stored.is_live
+    fields["heard_at"] = format_time(stored.heard_at) if stored.heard_at is not None else None
     return fields

@@ -11,7 +11,25 @@ if TYPE_CHECKING:
 
 
 def open_reading() -> Store:
-    """The store to read: dead runs are committed first, as every command does.
+    """The store to read: dead runs are committed first, a clone that stands for a git URL is brought up to date.
+
+    Raises:
+        RepositoryError: there is no repository.
+    """
+    from gittrack.tracking.settings import is_elsewhere
+
+    store = open_writing()
+    if is_elsewhere():
+        from gittrack.sharing.elsewhere import refresh
+
+        problem = refresh(store.repository)
+        if problem:
+            output.note(f"{problem}; shown is what is here")
+    return store
+
+
+def open_writing() -> Store:
+    """The store to log to, without the network: dead runs are committed first, as every command does.
 
     Raises:
         RepositoryError: there is no repository.

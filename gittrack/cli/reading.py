@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -120,6 +121,7 @@ def _page_of(stored: StoredRun, artifacts: list[Artifact]) -> str:
         ("id", record.id),
         ("experiment", record.experiment),
         ("status", record.status + (" (deleted)" if record.lifecycle == "deleted" else "")),
+        ("last heard", _told_ago(stored.heard_at)),
         ("started", output.format_moment(record.started_at)),
         ("took", output.format_duration(record.started_at, record.ended_at)),
         ("by", f"{record.user} on {record.host}" if record.user else ""),
@@ -151,6 +153,13 @@ def _page_of(stored: StoredRun, artifacts: list[Artifact]) -> str:
             + "".join(f"  {output.format_cell(line)}\n" for line in record.error.splitlines())
         )
     return "\n".join(part for part in parts if part)
+
+
+def _told_ago(heard_at: int | None) -> str:
+    """How long ago another machine told of a run that is in flight there; empty for all others."""
+    if heard_at is None:
+        return ""
+    return f"{output.format_duration(heard_at, round(time.time() * 1000))} ago, by what was fetched"
 
 
 def _summary(summary: Any) -> str:

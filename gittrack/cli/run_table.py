@@ -42,7 +42,7 @@ class Column:
 
     title: str
     read: Callable[[RunRow], Any]
-    form: str = ""  # "time" of milliseconds, "took" of seconds, "id" of a run
+    form: str = ""  # "time" of milliseconds, "took" of seconds, "id" of a run, "status"
 
     def show(self, row: RunRow) -> Any:
         """The value for a table: short on a terminal, whole in a pipe."""
@@ -51,6 +51,8 @@ class Column:
             return output.format_moment(value)
         if self.form == "took":
             return None if value is None else output.duration_cell(0, round(value * 1000))
+        if self.form == "status":  # one that said so elsewhere, and has not been heard of since
+            return f"{value}?" if value == "RUNNING" and not row.is_live else value
         return value[:8] if self.form == "id" and output.is_terminal() else value
 
     @property
@@ -185,7 +187,7 @@ def _parse_column(word: str) -> Column:
 
 
 def _attribute(name: str) -> Column:
-    form = {"run": "id", "started": "time", "ended": "time", "took": "took"}.get(name, "")
+    form = {"run": "id", "started": "time", "ended": "time", "took": "took", "status": "status"}.get(name, "")
     title = _SECONDS if name == "took" and not output.is_terminal() else name
     return Column(title, _ATTRIBUTES[name], form)
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from gittrack.cli.opening import open_reading
+from gittrack.cli.opening import open_writing
 
 if TYPE_CHECKING:
     from gittrack.store.store import Store
@@ -255,6 +255,7 @@ def _begin(
         made = replace(made, source=source)
     begun = session.begin(store, record, shared=shared, tags=given)
     begun.log_provenance(made)
+    begun.share()
     return ActiveRun(begun)
 
 
@@ -288,9 +289,11 @@ def _open_run(asked: str | None) -> ActiveRun:
     from gittrack.tracking import session
     from gittrack.tracking.active import ActiveRun
 
-    store = open_reading()
+    store = open_writing()
     run_id = _find_run(store, asked or os.environ.get("GITTRACK_RUN_ID", ""))
-    return ActiveRun(session.resume(store, run_id, role=session.Role.EDITOR, shared=True))
+    resumed = session.resume(store, run_id, role=session.Role.EDITOR, shared=True)
+    resumed.share()
+    return ActiveRun(resumed)
 
 
 def _find_run(store: Store, asked: str) -> Any:

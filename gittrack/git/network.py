@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 import subprocess
 import sys
 import threading
@@ -54,12 +55,14 @@ def run_network_git(
     *words: str,
     stdin: bytes = b"",
     progress: Progress | None = None,
+    answer_s: float | None = None,
 ) -> bytes:
     """What a git command that speaks with a remote prints.
 
     Args:
         words: the command with its ``--end-of-options`` and what follows. ``--progress`` is among them where
             ``progress`` is to be told.
+        answer_s: seconds after which it is ended, and all that it has started; it then asks for no password.
 
     Raises:
         NetworkError: it failed: the remote is not reached, or refuses.
@@ -75,8 +78,10 @@ def run_network_git(
         cwd=repository.work_tree if repository.work_tree and os.path.isdir(repository.work_tree) else ANYWHERE,
         env=network_environment(),
         bufsize=0,
+        start_new_session=answer_s is not None,  # so that its ssh can be ended with it
     ) as process:
         complaints = _Complaints(process, progress)
+        alarm = _set_alarm(process, answer_s)
         assert process.stdin is not None
         assert process.stdout is not None
         try:
@@ -88,11 +93,33 @@ def run_network_git(
         except BaseException:
             process.kill()
             raise
+        finally:
+            if alarm is not None:
+                alarm.cancel()
+    if process.returncode == -signal.SIGKILL and answer_s is not None:
+        raise NetworkError(f"{remote.label}: it does not answer", "try again later", output, complaints.text)
     if process.returncode:
         told = complaints.text
         message, hint = explain(told, remote)
         raise NetworkError(message, hint, output, told)
     return output
+
+
+def _set_alarm(process: subprocess.Popen[bytes], after_s: float | None) -> threading.Timer | None:
+    """End a process that leads a session, and all in it, after so many seconds."""
+    if after_s is None:
+        return None
+
+    def end() -> None:
+        try:
+            os.killpg(process.pid, signal.SIGKILL)
+        except ProcessLookupError:
+            pass  # it has just ended
+
+    alarm = threading.Timer(after_s, end)
+    alarm.daemon = True
+    alarm.start()
+    return alarm
 
 
 def explain(told: str, remote: Remote) -> tuple[str, str]:

@@ -18,6 +18,7 @@ STATUS_TRAILER = "Gittrack-Status"
 EXPERIMENT_TRAILER = "Gittrack-Experiment"
 JOURNAL_TRAILER = "Gittrack-Journal"
 SCHEMA_TRAILER = "Gittrack-Schema"
+CHECKPOINT_TRAILER = "Gittrack-Checkpoint"
 
 _NO_CI = "[skip ci]"  # forges would start a pipeline for a branch that holds no code to build
 _METRICS_SHOWN = 4
@@ -31,14 +32,16 @@ def format_run_message(run: RunRecord, what: str, journal: Mapping[str, int]) ->
         run: the record. what: what this revision changed, one line; empty for the first.
         journal: bytes taken from each journal stream by its nonce, so that none is taken twice.
     """
-    trailers = [
-        f"{RUN_TRAILER}: {run.id}",
-        f"{REVISION_TRAILER}: {run.revision}",
-        f"{STATUS_TRAILER}: {run.status}",
-    ]
+    trailers = _run_trailers(run)
     trailers += [f"{JOURNAL_TRAILER}: {nonce}:{taken}" for nonce, taken in sorted(journal.items())]
     body = f"{_NO_CI} {one_line(what)}".rstrip()
     return _assemble(_run_subject(run), body, trailers)
+
+
+def format_checkpoint_message(run: RunRecord, due_s: int) -> str:
+    """The message of a checkpoint of a run in flight; the next one is due within so many seconds."""
+    trailers = [*_run_trailers(run), f"{CHECKPOINT_TRAILER}: {due_s}"]
+    return _assemble(_run_subject(run), f"{_NO_CI} checkpoint", trailers)
 
 
 def format_experiment_message(experiment: ExperimentRecord, what: str) -> str:
@@ -87,6 +90,12 @@ def parse_experiment_trailers(message: str) -> tuple[str, int] | None:
     return ids[0], int(revisions[0])
 
 
+def parse_checkpoint_trailer(message: str) -> int | None:
+    """Within how many seconds a checkpoint's next one is due; None where the message is of none."""
+    values = parse_trailers(message).get(CHECKPOINT_TRAILER, [])
+    return int(values[0]) if len(values) == 1 and _is_count(values[0]) else None
+
+
 def parse_journal_trailers(message: str) -> dict[str, int]:
     """Bytes taken from each journal stream, by its nonce."""
     taken = {}
@@ -100,6 +109,14 @@ def parse_journal_trailers(message: str) -> dict[str, int]:
 def format_value(value: float) -> str:
     """A metric for a person's eye: five significant digits."""
     return f"{value:.5g}"
+
+
+def _run_trailers(run: RunRecord) -> list[str]:
+    return [
+        f"{RUN_TRAILER}: {run.id}",
+        f"{REVISION_TRAILER}: {run.revision}",
+        f"{STATUS_TRAILER}: {run.status}",
+    ]
 
 
 def _run_subject(run: RunRecord) -> str:

@@ -24,6 +24,8 @@ DEFAULT_EXPERIMENT = "Default"
 DEFAULT_EXPERIMENT_ID = ExperimentId("0")
 HEADS = "refs/heads/gittrack/"
 REMOTES = "refs/remotes/"
+LIVE = "refs/gittrack/live/"  # on a remote: a ref for each run in flight whose checkpoints are shown to others
+TRACKED_LIVE = "refs/gittrack/remotes/"  # here: <remote>/live/<run id>, those refs as they were last fetched
 
 INLINE_BYTES_MAX = 1 << 20  # a text or a CSV up to this stands in git itself; forges refuse blobs over 100 MB
 KEY_CHARS_MAX = 250
@@ -41,6 +43,7 @@ _SPECIAL = re.compile(r"[\x00-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u206
 _SPECIAL_IN_JSON = re.compile(_SPECIAL.pattern.replace(r"\x00-\x1f", ""))  # the line breaks are JSON's own
 # the experiment's part holds no '/': what is behind the last one is its name
 _EXPERIMENT_REF = re.compile(r"refs/(?:heads|remotes/.+)/gittrack/([^/]+)")
+_LIVE_REF = re.compile(r"refs/gittrack/(?:live|remotes/.+/live)/([0-9a-f]{32})")
 _GIT_FILES = (".git", ".gitmodules", ".gitattributes")  # git acts on these wherever they lie
 # Unicode's own tables grow: with those of one fixed version the same name gives the same ref in every Python
 _UNICODE = unicodedata.ucd_3_2_0
@@ -173,6 +176,17 @@ def experiment_of_ref(ref: str) -> str | None:
     """The experiment's name as its branch shows it (the record has the true one), or None for other refs."""
     found = _EXPERIMENT_REF.fullmatch(ref)
     return unquote(found[1]) if found else None
+
+
+def live_ref(run_id: str) -> str:
+    """The ref on a remote that shows a run in flight to others."""
+    return LIVE + run_id
+
+
+def run_of_live_ref(ref: str) -> RunId | None:
+    """The run that a ref shows in flight, on a remote or as it was fetched from one; None for other refs."""
+    found = _LIVE_REF.fullmatch(ref)
+    return RunId(found[1]) if found else None
 
 
 def metric_path(key: str) -> str:

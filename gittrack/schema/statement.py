@@ -23,6 +23,8 @@ refs:
   experiment: "refs/heads/gittrack/<name as made>, what git refuses and '/' percent-encoded; over 120 bytes: \\
     cut, '+', 16 hex digits of the name's sha256"
   readers: "the union of refs/heads/gittrack/* and refs/remotes/*/gittrack/*"
+  live: "refs/gittrack/live/<run id> on a remote, fetched as refs/gittrack/remotes/<remote>/live/<run id>: a \\
+    checkpoint of a run in flight; a commit without parents, never on a branch, gone when the run is pushed"
 commits:
   one_parent_or_none: "one revision of one run (trailer Gittrack-Run) or of the experiment's record \\
     (trailer Gittrack-Experiment); its tree holds that alone"
@@ -31,9 +33,11 @@ commits:
 trailers:
   Gittrack-Run: "run id"
   Gittrack-Experiment: "experiment id"
-  Gittrack-Revision: "integer from 1"
+  Gittrack-Revision: "integer from 1; in a checkpoint that of the run's last commit, 0 where there is none"
   Gittrack-Status: "status of the run"
   Gittrack-Journal: "<stream>:<bytes> taken from a live run's journal; of use while it is being recovered"
+  Gittrack-Checkpoint: "in a checkpoint alone: seconds within which the next one is due; its histories may be \\
+    thinned, and it has neither code nor files that would be pointers"
   Gittrack-Schema: "number of this format"
 tags:
   version: "<model>@v<major>.<minor>.<patch>"

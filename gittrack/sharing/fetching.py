@@ -16,10 +16,8 @@ from gittrack.git.objects import ObjectId
 from gittrack.git.refs import list_any_refs
 from gittrack.git.remotes import Remote
 from gittrack.git.repository import Repository
-from gittrack.schema.names import HEADS, experiment_of_ref, is_run_id
+from gittrack.schema.names import HEADS, LIVE, experiment_of_ref, is_run_id
 from gittrack.schema.tag_names import TAGS, is_registry_tag
-
-LIVE = "refs/gittrack/live/"  # at the remote: what runs in flight have told so far
 
 # a power cut must not leave a ref that names a pack which never reached the disk
 DURABLE = ("-c", "core.fsync=objects,derived-metadata,reference", "-c", "core.fsyncMethod=fsync")
@@ -57,14 +55,14 @@ def tracked_live(remote: Remote) -> str:
     return f"refs/gittrack/remotes/{remote.name or remote.key}/live/"
 
 
-def ask_refs(repository: Repository, remote: Remote) -> RemoteRefs:
-    """The remote's refs that concern us.
+def ask_refs(repository: Repository, remote: Remote, answer_s: float | None = None) -> RemoteRefs:
+    """The remote's refs that concern us; where it does not answer in time, if one is set, it is not reached.
 
     Raises:
         NetworkError: it is not reached, or refuses.
     """
     words = ("ls-remote", "--refs", "--end-of-options", remote.asked_as, *_PATTERNS)
-    told = run_network_git(repository, remote, *words).decode(errors="surrogateescape")
+    told = run_network_git(repository, remote, *words, answer_s=answer_s).decode(errors="surrogateescape")
     found = RemoteRefs({}, {}, {})
     for line in told.split("\n"):
         if (parts := _LINE.fullmatch(line)) is None:
@@ -80,17 +78,23 @@ def ask_refs(repository: Repository, remote: Remote) -> RemoteRefs:
 
 
 def fetch(
-    repository: Repository, remote: Remote, only: Iterable[str] | None = None, progress: Progress | None = None
+    repository: Repository,
+    remote: Remote,
+    only: Iterable[str] | None = None,
+    progress: Progress | None = None,
+    *,
+    answer_s: float | None = None,
 ) -> Fetched:
     """Bring what is new of a remote into the refs that stand for it here; local branches and tags stay.
 
     Args:
         only: branches, by full name; all where it is None.
+        answer_s: how long to wait for the remote to tell its refs; None for as long as git does.
 
     Raises:
         NetworkError: it is not reached, or refuses.
     """
-    refs = ask_refs(repository, remote)
+    refs = ask_refs(repository, remote, answer_s)
     wanted = None if only is None else set(only)
     heads = {ref: tip for ref, tip in refs.heads.items() if wanted is None or ref in wanted}
     known = LocalRefs.read(repository, remote)

@@ -11,8 +11,8 @@ from gittrack.git.objects import ObjectId
 from gittrack.git.remotes import Remote
 from gittrack.git.repository import Repository
 from gittrack.schema.messages import parse_run_trailers
-from gittrack.schema.names import RunId
-from gittrack.sharing.fetching import LIVE, forget_tracked, tracked_live
+from gittrack.schema.names import LIVE, RunId
+from gittrack.sharing.fetching import forget_tracked, tracked_live
 from gittrack.store.live import find_live
 
 _AT_ONCE = 4000

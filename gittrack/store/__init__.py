@@ -3,10 +3,10 @@
 It may import `gittrack.git` and `gittrack.schema`. Modules: `journal` (the stream one process appends to),
 `streams` (reading such streams), `live` (the folder of a running run, and whether its writers live),
 `artifacts` (files by content, in Git LFS's own store), `folding` (a journal becomes a commit), `runs` (runs as
-they stand, from git and the journals), `records` (many of them at once), `run_views` (a run described for
-comparing), `experiments` (their records), `joining` (histories made apart, together), of which `conflicts` says
-what both had edited; `verification` (what is damaged), `purging` (taking a run out for good), and `store`, which
-ties them together.
+they stand, from git and the journals), `checkpoints` and `thinning` (a run in flight as a commit for others),
+`records` (many of them at once), `run_views` (a run described for comparing), `experiments` (their records),
+`joining` (histories made apart, together), of which `conflicts` says what both had edited; `verification` (what is
+damaged), `purging` (taking a run out for good), and `store`, which ties them together.
 
 Searching, in the order of its route: `search` (a question and what it finds), `opened_runs` (the index and the
 runs in flight beside it), `index` (a file that may vanish), `learning` (how it is brought up to date),

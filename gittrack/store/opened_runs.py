@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import sqlite3
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from typing import TypeVar
@@ -15,13 +15,14 @@ from gittrack.git.reading import ObjectReader
 from gittrack.git.repository import Repository
 from gittrack.schema.messages import parse_run_trailers
 from gittrack.schema.packages import parse_packages
+from gittrack.store.checkpoints import list_checkpoints
 from gittrack.store.history import Revision, find_winners
 from gittrack.store.index import build_in_memory, drop_index, make_tables, open_index
 from gittrack.store.index_tables import KEY_INDEXES, IndexedRun, TableWriter
 from gittrack.store.learning import Told
 from gittrack.store.live import LiveRun
 from gittrack.store.records import load_records
-from gittrack.store.runs import StoredRun, list_flying, load_flying
+from gittrack.store.runs import StoredRun, list_flying, load_flying, load_runs
 
 _T = TypeVar("_T")
 
@@ -86,7 +87,8 @@ def _put_what_is_sound(repository: Repository, connection: sqlite3.Connection) -
 def _add_flying(
     repository: Repository, connection: sqlite3.Connection, flying: Sequence[LiveRun], problems: list[str]
 ) -> OpenedRuns:
-    if not flying:
+    elsewhere = _list_elsewhere(repository, connection, {live.run_id for live in flying})
+    if not flying and not elsewhere:
         return OpenedRuns(connection, ("main",), problems)
     connection.execute("ATTACH ':memory:' AS live")
     make_tables(connection, "live")
@@ -99,8 +101,24 @@ def _add_flying(
             continue
         if stored is not None:
             _put_flying(writer, stored)
+    loaded, unread = load_runs(repository, elsewhere)
+    for stored in loaded:
+        _put_flying(writer, stored)
     connection.executescript(KEY_INDEXES.format(schema="live"))
-    return OpenedRuns(connection, ("main", "live"), problems)
+    return OpenedRuns(connection, ("main", "live"), [*problems, *unread])
+
+
+def _list_elsewhere(
+    repository: Repository, connection: sqlite3.Connection, here: Container[str]
+) -> list[Revision]:
+    """The checkpoints of runs in flight elsewhere that count for more than what is committed of them."""
+    found = []
+    for run_id, checkpoint in list_checkpoints(repository).items():
+        asked = "SELECT revision, committed_at, commit_id FROM main.run WHERE id = ?"
+        committed = connection.execute(asked, (run_id,)).fetchone()
+        if run_id not in here and (committed is None or checkpoint.rank > committed):
+            found.append(checkpoint)
+    return found
 
 
 def _put_flying(writer: TableWriter, stored: StoredRun) -> None:

@@ -14,7 +14,19 @@ from io import BufferedReader
 from gittrack.errors import RepositoryError
 from gittrack.git.repository import Repository
 
-_OWN_PLACES = ("", "live", "tmp", "lock", "folding", "bringing", "brought")
+_OWN_PLACES = (
+    "",
+    "live",
+    "tmp",
+    "lock",
+    "folding",
+    "bringing",
+    "brought",
+    "checkpoints",
+    "sharing",
+    "sharing-next",
+    "refreshed",
+)
 
 
 def open_plain(path: str) -> BufferedReader:

@@ -5,6 +5,7 @@ Read from git and the journals alone, so never stale; over very many runs the in
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TypeVar
@@ -15,6 +16,7 @@ from gittrack.git.repository import Repository
 from gittrack.schema.events import RunFold
 from gittrack.schema.names import RunId, check_run_id
 from gittrack.schema.records import RunRecord
+from gittrack.store.checkpoints import find_checkpoint, is_checkpoint, is_silent, list_checkpoints
 from gittrack.store.folding import fold_live
 from gittrack.store.history import Revision, find_revisions, find_winners
 from gittrack.store.live import LiveRun, find_live, list_live
@@ -27,7 +29,8 @@ _T = TypeVar("_T")
 class StoredRun:
     """A run as it stands: its record, its newest commit if it has one.
 
-    Of a run in flight also its live folder, and what its journal had told by then.
+    Of a run in flight also its live folder, and what its journal had told by then. Of one in flight on another
+    machine the commit is its newest checkpoint.
     """
 
     record: RunRecord
@@ -37,7 +40,17 @@ class StoredRun:
 
     @property
     def is_live(self) -> bool:
-        return self.live is not None
+        """Whether it is in flight: here, or on another machine that has been heard of lately."""
+        if self.live is not None or self.commit is None:
+            return self.live is not None
+        return is_checkpoint(self.commit) and not is_silent(self.commit, time.time())
+
+    @property
+    def heard_at(self) -> int | None:
+        """When another machine, where it is in flight, last told of it; milliseconds since the epoch."""
+        if self.live is not None or self.commit is None or not is_checkpoint(self.commit):
+            return None
+        return self.commit.committed_at_s * 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +66,9 @@ def list_runs(repository: Repository, experiment_id: str | None = None) -> Listi
     # those in flight first: what is committed meanwhile is then among the branches' runs
     flying = list_flying(repository)
     winners, _ = find_winners(repository)
+    for run_id, checkpoint in list_checkpoints(repository).items():
+        if run_id not in winners or checkpoint.rank > winners[run_id].rank:
+            winners[run_id] = checkpoint
     found, problems = load_runs(repository, list(winners.values()))
     by_id = {stored.record.id: stored for stored in found}
     for live in flying:
@@ -90,9 +106,11 @@ def get_run(repository: Repository, run_id: str) -> StoredRun:
         stored = _load_live(repository, live, revisions)
         if stored is not None:
             return stored
-    if not revisions:
+    newest = revisions[-1] if revisions else None
+    newest = find_checkpoint(repository, run_id, newest) or newest
+    if newest is None:
         raise NotFoundError(f"no run has the id {run_id}", "list the runs: gittrack ls")
-    found, problems = load_runs(repository, revisions[-1:])
+    found, problems = load_runs(repository, [newest])
     if not found:
         raise DamagedError(f"run {run_id}", problems[0], "see what else is damaged: gittrack verify")
     return found[0]

@@ -28,6 +28,7 @@ from gittrack.schema.messages import format_run_message
 from gittrack.schema.names import RunId, check_run_id, experiment_ref
 from gittrack.schema.points import Point
 from gittrack.schema.records import Artifact, RunRecord
+from gittrack.store.checkpoints import find_checkpoint
 from gittrack.store.committing import Draft, open_branches
 from gittrack.store.folding import commit_live, fold_live
 from gittrack.store.history import Revision, find_revisions
@@ -154,6 +155,8 @@ class Store:
                 raise RunStateError(f"run {run_id} is running", "log to it, or finish it first")
             revisions = find_revisions(self.repository, run_id)
             if not revisions:
+                if find_checkpoint(self.repository, run_id) is not None:
+                    raise RunStateError(f"run {run_id} is running elsewhere", "edit it when it has ended")
                 raise NotFoundError(f"no run has the id {run_id}", "list the runs: gittrack ls")
             base = revisions[-1]
             with ObjectReader(self.repository) as reader:

@@ -142,6 +142,7 @@ class Client:
         with starting.read_provenance() as reading:
             begun = session.begin(store, record, sync=settings.wants_sync())
             begun.log_provenance(reading.finish_or_warn())
+        begun.share()
         run = opened_runs.add(ActiveRun(begun))
         if tags:
             run.set_tags({key: value for key, value in tags.items() if key not in starting.HEAD_TAGS})
@@ -413,6 +414,7 @@ class Client:
         if run is None:
             sync = settings.wants_sync()
             run = ActiveRun(session.resume(store, wanted, role=session.Role.EDITOR, sync=sync))
+            run._session.share()
             run.is_by_id = True
             if run._session.role is session.Role.GUEST:
                 opened_runs.add(run)  # the next call by id finds it open

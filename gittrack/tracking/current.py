@@ -16,6 +16,7 @@ from typing import IO, TYPE_CHECKING, Any
 from gittrack.errors import InvalidValueError, RepositoryError, RunStateError
 from gittrack.schema.names import RunId, check_run_id, check_text
 from gittrack.schema.records import Status
+from gittrack.sharing.wishes import parse_interval
 from gittrack.store.store import Store
 from gittrack.tracking import by_id, entities, session, settings, signals, starting
 from gittrack.tracking.active import ActiveRun, check_status
@@ -63,6 +64,8 @@ def start_run(
     tags: Mapping[str, Any] | None = None,
     description: str | None = None,
     log_system_metrics: bool | None = None,
+    *,
+    live: str | float | None = None,
 ) -> ActiveRun:
     """Start a run, or go on with one by ``run_id``; use it with ``with``, or end it with `end_run`.
 
@@ -71,11 +74,16 @@ def start_run(
     Args:
         nested: allow it inside the current run, which becomes its parent.
         log_system_metrics: sample CPU, memory, disk, network and GPU meanwhile (`gittrack[system]`).
+        live: show it to others while it runs, by a checkpoint at the remote so often (``"60s"``, ``"5m"``, or
+            seconds), and push it when it has ended; a process of its own does both. None: as
+            ``git config gittrack.live`` says.
 
     Raises:
         RunStateError: a run is active and ``nested`` is not given, or the run or experiment is deleted.
-        NotFoundError: there is no such run or experiment. InvalidValueError: a name or tag is not taken.
+        NotFoundError: there is no such run or experiment. InvalidValueError: a name or tag is not taken,
+            or ``live`` is no interval.
     """
+    parse_interval(live)
     runs = _own_runs()
     if runs and not nested:
         raise RunStateError(
@@ -90,7 +98,7 @@ def start_run(
     _recover_once(store)
     wanted = check_run_id(run_id) if run_id is not None else _adopt(runs)
     if wanted is not None:
-        run = opened_runs.find(store, wanted) or _resume(store, wanted)
+        run = opened_runs.find(store, wanted) or _resume(store, wanted, live)
         run.is_by_id = False
         if tags:
             run.set_tags(tags)
@@ -98,7 +106,7 @@ def start_run(
         named = (tags or {}).get(_PARENT_TAG)
         parent = parent_run_id or (check_run_id(named) if named else None)
         parent = parent or (runs[-1].info.run_id if runs else None)
-        run = _begin(store, experiment_id, run_name, parent, tags, description)
+        run = _begin(store, experiment_id, run_name, parent, tags, description, live)
     runs.append(run)
     run.leave_stack = end_one
     _State.last = run.info.run_id
@@ -388,6 +396,7 @@ def _begin(
     parent: str | None,
     tags: Mapping[str, Any] | None,
     description: str | None,
+    live: str | float | None,
 ) -> ActiveRun:
     note = check_text("description", description) if description else ""
     with starting.read_provenance() as reading:
@@ -395,14 +404,17 @@ def _begin(
         record = replace(record, parent=parent, note=note or record.note)
         begun = session.begin(store, record, sync=settings.wants_sync())
         begun.log_provenance(reading.finish_or_warn())
+    begun.share(live)
     run = opened_runs.add(ActiveRun(begun))
     if tags:
         run.set_tags({key: value for key, value in tags.items() if key not in starting.HEAD_TAGS})
     return run
 
 
-def _resume(store: Store, run_id: RunId) -> ActiveRun:
-    return opened_runs.add(ActiveRun(session.resume(store, run_id, sync=settings.wants_sync())))
+def _resume(store: Store, run_id: RunId, live: str | float | None) -> ActiveRun:
+    resumed = session.resume(store, run_id, sync=settings.wants_sync())
+    resumed.share(live)
+    return opened_runs.add(ActiveRun(resumed))
 
 
 def _adopt(runs: list[ActiveRun]) -> RunId | None:

@@ -12,7 +12,7 @@ import time
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, replace
 from enum import Enum
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from gittrack.errors import GittrackError, InvalidValueError, ParamConflictError, RunStateError
 from gittrack.git.carrying import carry_tree
@@ -21,6 +21,7 @@ from gittrack.git.repository import Repository
 from gittrack.schema.names import RunId, check_artifact_path, check_key, check_name, check_text
 from gittrack.schema.records import Artifact, RunRecord, Scalar, Status, is_same_value
 from gittrack.schema.values import check_time, shown
+from gittrack.sharing.wishes import has_remote, parse_interval, read_wishes
 from gittrack.store.artifacts import Content, stage_chunks, stage_file
 from gittrack.store.folding import commit_live
 from gittrack.store.journal import Journal
@@ -29,6 +30,9 @@ from gittrack.store.shared_journal import SharedJournal
 from gittrack.store.store import Store
 from gittrack.store.trees import find_newest_code
 from gittrack.tracking.provenance import Provenance
+
+if TYPE_CHECKING:
+    from gittrack.sharing.beside import Sharing
 
 PARAM_CHARS_MAX = 1 << 20
 _INT_BITS_MAX = 14_280  # 4,299 decimal digits: CPython writes no more than 4,300
@@ -67,6 +71,7 @@ class RunSession:
         self._is_new = is_new
         self._params: dict[str, Scalar] = dict(record.params)
         self._artifacts: dict[str, Artifact] = {}
+        self.sharing: Sharing | None = None  # where the run is shown to others, or pushed at its end
         self.journal = journal
         self.journal.count_steps_from({key: found.last_step for key, found in record.metrics.items()})
 
@@ -233,7 +238,34 @@ class RunSession:
             )
             self._settle()
             return False
+        if self.sharing is not None:
+            self.sharing.end()
         return commit is not None or not self._is_new
+
+    def share(self, live: str | float | None = None) -> None:
+        """Let others see the run while it runs, and once it has ended, as far as that is wished.
+
+        Args:
+            live: how often, as `parse_interval` takes it; None for what git's configuration says.
+
+        Raises:
+            InvalidValueError: it is no interval.
+        """
+        repository = self.store.repository
+        wishes = read_wishes(repository)
+        live_s = wishes.live_s if live is None else parse_interval(live)
+        if live_s is None and not wishes.shares:
+            return
+        if not has_remote(repository):
+            if live is not None:
+                hint = "git remote add origin URL"
+                _log.warning("gittrack shows run %s to nobody: there is no remote; %s", self.run_id, hint)
+            return
+        from gittrack.sharing.beside import Sharing
+
+        self.sharing = Sharing(repository, self.run_id, live_s)
+        if self.role is Role.OWNER:
+            self.sharing.begin()
 
     def take_over(self) -> None:
         """Become the one who ends the run: for a run that no process has open, only commands after each other."""
@@ -347,6 +379,8 @@ def resume(
         stored = store.get_run(run_id)
         if stored.record.lifecycle == "deleted":
             raise RunStateError(f"run {run_id} is deleted", f"restore it first: gittrack restore {run_id[:8]}")
+        if stored.heard_at is not None:
+            raise RunStateError(f"run {run_id} is running elsewhere", "wait until it has ended")
         is_guest = live is not None
         if live is None:
             live, _ = create_live(store.repository, run_id)

@@ -16,6 +16,7 @@ from gittrack.errors import InvalidValueError, RunStateError
 from gittrack.git.repository import Repository, create_bare_repository, discover_repository, open_repository
 from gittrack.schema.names import DEFAULT_EXPERIMENT_ID, check_name
 from gittrack.schema.records import ExperimentRecord
+from gittrack.sharing.elsewhere import open_clone, parse_git_url
 from gittrack.store import experiments
 from gittrack.store.store import Store
 
@@ -35,23 +36,30 @@ class _Chosen:
 
 
 def set_tracking_uri(uri: str | Path) -> None:
-    """Track into another repository: a path, or a ``gittrack:`` URL of one (``gittrack:///srv/runs.git``).
+    """Track into another repository: a path, a ``gittrack:`` URL of it (``gittrack:///srv/runs.git``), a git URL.
+
+    Runs for a git URL (``git@host:team/runs.git``, ``https://host/team/runs.git``) go into a clone in your data
+    folder at once, and are pushed in the background when they end, or later when there is a network.
 
     Raises:
         InvalidValueError: the URI is of another kind.
     """
     text = os.fspath(uri)
     if text:
-        path_of_uri(text)
+        if parse_git_url(text) is None:
+            path_of_uri(text)
+        elif _without_password(text) != text:
+            text = _without_password(text)
+            _log.warning("gittrack leaves the password out of %s: give it to git, gitcredentials(7)", text)
     _Chosen.uri = text or None
     _Chosen.experiment = None
 
 
 def get_tracking_uri() -> str:
-    """The URI that was set, or that of the repository that would be used."""
+    """The URI that was set, a password left out, or that of the repository that would be used."""
     chosen = _Chosen.uri or os.environ.get("GITTRACK_URI")
     if chosen:
-        return chosen
+        return _without_password(chosen)
     found = discover_repository(os.getcwd())
     return format_uri(found.label if found else os.path.join(os.getcwd(), BARE_NAME))
 
@@ -64,6 +72,18 @@ def format_uri(path: str) -> str:
 def is_tracking_uri_set() -> bool:
     """Whether a URI was set here or in the environment."""
     return bool(_Chosen.uri or os.environ.get("GITTRACK_URI"))
+
+
+def is_elsewhere() -> bool:
+    """Whether the URI that was set, here or in the environment, is a git URL: then a clone stands for it."""
+    return parse_git_url(_Chosen.uri or os.environ.get("GITTRACK_URI") or "") is not None
+
+
+def _without_password(uri: str) -> str:
+    url = parse_git_url(uri)
+    if url is None:
+        return uri
+    return f"{_SCHEME}{url}" if uri.startswith(_SCHEME) else url
 
 
 def path_of_uri(uri: str) -> str:
@@ -80,7 +100,7 @@ def path_of_uri(uri: str) -> str:
     if "://" in uri:
         raise InvalidValueError(
             f"tracking URI {uri!r} is of a kind that gittrack does not take",
-            "give the path of a git repository, or gittrack:/path",
+            "give the path of a git repository, or the URL of one: git@host:team/runs.git, https://host/team/runs.git",
         )
     return os.path.expanduser(uri)
 
@@ -88,11 +108,16 @@ def path_of_uri(uri: str) -> str:
 def find_repository(uri: str | None = None) -> Repository | None:
     """The repository that a URI, the settings or the current folder lead to, or None where there is none yet.
 
+    For a git URL that is a clone, made where there is none.
+
     Raises:
-        RepositoryError: a URI was given, and there is no repository.
+        RepositoryError: a URI was given, and there is no repository, or no clone can be made.
     """
     chosen = uri or _Chosen.uri or os.environ.get("GITTRACK_URI")
     if chosen:
+        url = parse_git_url(chosen)
+        if url is not None:
+            return open_clone(url)
         path = path_of_uri(chosen)
         return None if _may_be_made(path) else open_repository(path)
     found = discover_repository(os.getcwd())

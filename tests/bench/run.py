@@ -22,6 +22,7 @@ import crowd
 import curves
 import growth
 import histories
+import live
 import long_run
 import pushing
 import scalar
@@ -37,7 +38,19 @@ from table import Row, encode_row, format_table
 
 BENCHMARKS = {
     module.NAME: module
-    for module in (scalar, small_run, startup, long_run, growth, crowd, curves, histories, searching, pushing)
+    for module in (
+        scalar,
+        small_run,
+        startup,
+        long_run,
+        growth,
+        crowd,
+        curves,
+        histories,
+        searching,
+        pushing,
+        live,
+    )
 }
 _BUSY_CPUS = 0.3  # other work beyond this shows in the figures
 

@@ -22,6 +22,7 @@ NAMES = {
     "curves",
     "histories",
     "searching",
+    "live",
     "pushing",
 }
 

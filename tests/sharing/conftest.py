@@ -8,6 +8,7 @@ import pytest
 
 from tests.harness import clean_world as clean_world
 from tests.harness import repo as repo
+from tests.servers.fixtures import git_ssh as git_ssh
 from tests.sharing.clones import Clones
 
 

@@ -2,3 +2,4 @@
 
 from tests.harness import clean_world as clean_world
 from tests.harness import repo as repo
+from tests.sharing.conftest import clones as clones
