@@ -101,9 +101,15 @@ load_text(artifact_uri)
 """
 
 
+OURS = {"start_run": ["live"]}  # beyond MLflow's: by keyword alone, behind all others
+
+
 def plain_signature(name: str, function: object) -> str:
     signature = inspect.signature(function)  # type: ignore[arg-type]
     parameters = [each.replace(annotation=inspect.Parameter.empty) for each in signature.parameters.values()]
+    for extra in OURS.get(name, []):
+        added = parameters.pop()
+        assert (added.name, added.kind) == (extra, inspect.Parameter.KEYWORD_ONLY)
     bare = signature.replace(parameters=parameters, return_annotation=inspect.Signature.empty)
     return f"{name}{bare}"
 
