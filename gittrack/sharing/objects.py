@@ -111,7 +111,7 @@ class _Search:
                 for oid in arrivals.awaited_oids:
                     outcome.failed[oid] = self._explain(reasons[oid])
         except (OSError, RepositoryError) as error:  # the folder for them cannot be made or written
-            why = error.message if isinstance(error, RepositoryError) else error.strerror
+            why = error.message if isinstance(error, RepositoryError) else error.strerror or str(error)
             for content in contents:
                 if content.oid not in outcome.moved | outcome.present:
                     outcome.failed[content.oid] = f"it cannot be kept here: {why}"

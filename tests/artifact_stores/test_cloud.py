@@ -120,7 +120,7 @@ def test_no_credentials_at_all_say_so(
 
 def test_a_bucket_that_is_not_there_says_so(tmp_path: Path, seaweed: Seaweed) -> None:
     one = make_object(tmp_path / "here", b"weights")
-    with pytest.raises(RemoteError, match="s3://nobodys: (there is no such bucket|access is denied)"):
+    with pytest.raises(RemoteError, match=r"s3://nobodys: (there is no such bucket|access is denied)"):
         open_url_store("s3://nobodys").upload([one], Told())
 
 
