@@ -15,6 +15,7 @@ from gittrack.artifact_stores.url_store import open_url_store
 from gittrack.errors import RemoteError
 from tests.artifact_stores.making import Told, make_object, to_fetch
 from tests.harness import fill_up, mounted, run_child
+from tests.servers.cutting import cutting
 from tests.servers.seaweed import BUCKET, Seaweed
 
 
@@ -143,15 +144,36 @@ def test_a_full_disk_here_leaves_nothing_half_written(tmp_path: Path, store: Art
         assert [path.name for path in small.iterdir()] == ["ballast"]
 
 
+def test_a_download_that_breaks_off_goes_on_or_leaves_nothing(
+    tmp_path: Path, seaweed: Seaweed, store: ArtifactStore, prefix: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = make_object(tmp_path / "here", bytes(range(256)) * (12 << 12))
+    store.upload([one], Told())
+    monkeypatch.setattr(cloud, "_PAUSES_S", (0.01, 0.01))
+    with cutting(seaweed.port, 3 << 20) as cutter:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{cutter.port}")
+        cutter.cuts = 3
+        told, wanted = Told(), to_fetch(one, tmp_path / "there")
+        assert open_url_store(f"s3://{BUCKET}/{prefix}").download([wanted], told).moved == {one.oid}
+        assert Path(wanted.path).read_bytes() == Path(one.path).read_bytes()
+        assert told.size_bytes == one.size_bytes
+        assert cutter.done == 3
+        cutter.cuts = 1000
+        monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
+        with pytest.raises(RemoteError, match=f"s3://{BUCKET}/{prefix}: "):
+            open_url_store(f"s3://{BUCKET}/{prefix}").download([to_fetch(one, tmp_path / "no")], Told())
+        assert list((tmp_path / "no").iterdir()) == []
+
+
 def test_a_large_object_is_never_whole_in_memory(tmp_path: Path, seaweed: Seaweed, prefix: str) -> None:
     code = f"""
         import hashlib, os, resource
         from gittrack.artifact_stores.transfers import Transfer
         from gittrack.artifact_stores.url_store import open_url_store
         small = b"first"
-        size, digest = 300 << 20, hashlib.sha256()
+        size, digest = 512 << 20, hashlib.sha256()
         with open("large", "wb") as file:
-            for number in range(300):
+            for number in range(512):
                 chunk = number.to_bytes(4, "big") * (1 << 18)
                 digest.update(chunk)
                 file.write(chunk)

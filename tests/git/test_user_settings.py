@@ -9,37 +9,31 @@ import pytest
 from gittrack.errors import InvalidValueError
 from gittrack.git.command import find_git
 from gittrack.git.user_settings import find_size_bytes, find_value, is_switched_off, list_values
-from tests.harness import Repo
+from tests.harness import Repo, make_repo
 
 
-@pytest.fixture(params=[True, False], ids=["git", "no git"])
-def without(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> bool:
-    return not request.param
+@pytest.fixture
+def repo(tmp_path: Path) -> Repo:
+    return make_repo(tmp_path / "repo")
 
 
-def hide_git(monkeypatch: pytest.MonkeyPatch, *, hide: bool) -> None:
-    if hide:
-        monkeypatch.setenv("PATH", "/nowhere")
-        find_git.cache_clear()
-
-
+@pytest.mark.parametrize("path", [None, "/nowhere"], ids=["git", "no git"])
 def test_values_come_from_the_user_and_the_repository(
-    repo: Repo, tmp_path: Path, without: bool, monkeypatch: pytest.MonkeyPatch
+    repo: Repo, tmp_path: Path, path: str | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "home/.gitconfig").write_text("[gittrack]\n\ttrustedStore = /mnt/one\n")
     repo.git("config", "--add", "gittrack.trustedStore", "/mnt/two")
     repo.git("config", "--add", "gittrack.trustedStore", "s3://bucket/with space")
-    hide_git(monkeypatch, hide=without)
-    try:
-        assert list_values(repo.repository, "gittrack.trustedStore") == [
-            "/mnt/one",
-            "/mnt/two",
-            "s3://bucket/with space",
-        ]
-        assert find_value(repo.repository, "gittrack.trustedStore") == "s3://bucket/with space"
-        assert find_value(repo.repository, "gittrack.none") is None
-    finally:
+    if path is not None:
+        monkeypatch.setenv("PATH", path)
         find_git.cache_clear()
+    assert list_values(repo.repository, "gittrack.trustedStore") == [
+        "/mnt/one",
+        "/mnt/two",
+        "s3://bucket/with space",
+    ]
+    assert find_value(repo.repository, "gittrack.trustedStore") == "s3://bucket/with space"
+    assert find_value(repo.repository, "gittrack.none") is None
 
 
 @pytest.mark.parametrize(
@@ -72,5 +66,5 @@ def test_a_size_is_taken_with_its_unit(repo: Repo, value: str, size_bytes: int) 
 @pytest.mark.parametrize("value", ["", "GB", "-1", "5XB", "nan", "inf", "1e99", "5bb"])
 def test_what_is_no_size_is_refused(repo: Repo, value: str) -> None:
     repo.git("config", "gittrack.artifactCache", value)
-    with pytest.raises(InvalidValueError, match="gittrack.artifactCache is"):
+    with pytest.raises(InvalidValueError, match=r"gittrack\.artifactCache is"):
         find_size_bytes(repo.repository, "gittrack.artifactCache")
