@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import subprocess
 import sys
 import urllib.error
@@ -60,6 +59,7 @@ def serve_s3(place: Path) -> Iterator[Seaweed]:
         "-s3.autoCreateBucket=false",
     ]
     words += [f"-s3.config={place}/s3.json", "-master.telemetry=false", "-volume.minFreeSpace=0"]
+    words += ["-s3.port.iceberg=0", "-s3.port.lance=0"]  # else on ports that are always the same
     names = ("master", "volume", "filer", "s3")
     for name, port, grpc in zip(names, ports[::2], ports[1::2], strict=True):
         words += [f"-{name}.port={port}", f"-{name}.port.grpc={grpc}"]
@@ -68,7 +68,7 @@ def serve_s3(place: Path) -> Iterator[Seaweed]:
         process = held.enter_context(
             subprocess.Popen(words, cwd=place, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
         )
-        held.callback(os.kill, process.pid, signal.SIGKILL)
+        held.callback(process.kill)
         server = Seaweed(ports[6])
         wait_for(lambda: _answers(server) or process.poll() is not None, "SeaweedFS")
         assert process.poll() is None, (place / "log").read_text(errors="replace")
