@@ -111,14 +111,16 @@ class ArtifactMissingError(ArtifactError, LookupError):
 
     Attributes:
         oid: sha256 of the content, 64 hex digits; path: the artifact's path in its run.
+        tried: where it was looked for in vain, and why; empty where nobody looked.
     """
 
-    def __init__(self, path: str, oid: str) -> None:
+    def __init__(self, path: str, oid: str, tried: str = "") -> None:
+        told = f"looked for it: {tried}; " if tried else ""
         super().__init__(
             f"artifact {path!r} (sha256 {oid[:12]}…) is not on this machine",
-            "it lives where the run was made or pushed: fetch it there with `git lfs fetch`, or copy it over",
+            f"{told}it lives where the run was made: let `gittrack push` be run there, or copy it over",
         )
-        self.path, self.oid = path, oid
+        self.path, self.oid, self.tried = path, oid, tried
 
 
 class RemoteError(GittrackError):

@@ -79,6 +79,10 @@ def open_url_store(url: str) -> ArtifactStore:
     found = parse_store_url(url)
     if found.kind == "folder":
         return FolderStore(found.path, found.text)
+    if found.kind == "sftp":
+        from gittrack.artifact_stores.sftp import SftpStore
+
+        return SftpStore(found)
     from gittrack.artifact_stores.cloud import CloudStore, open_file_system
 
     return CloudStore(open_file_system(found), found)

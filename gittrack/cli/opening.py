@@ -7,6 +7,10 @@ from typing import TYPE_CHECKING
 from gittrack.cli import output
 
 if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping
+
+    from gittrack.git.repository import Repository
+    from gittrack.store.artifacts import Content
     from gittrack.store.store import Store
 
 
@@ -43,10 +47,17 @@ def open_writing() -> Store:
     if repository is None:
         raise RepositoryError("no git repository here", "go into one, or name it: gittrack -C PATH …")
     require_trusted(repository)
-    store = Store(repository)
+    store = Store(repository, _fetch_artifacts)
     for run_id in store.recover():
         output.note(f"recovered run {run_id}: its process ended without finishing it")
     return store
+
+
+def _fetch_artifacts(repository: Repository, contents: Collection[Content]) -> Mapping[str, str]:
+    from gittrack.sharing.lazy import bring_missing
+
+    total = sum(content.size_bytes for content in contents)
+    return bring_missing(repository, contents, output.count_bytes(total, "fetching artifacts"))
 
 
 def find_experiment_id(store: Store, name: str) -> str:

@@ -99,10 +99,12 @@ def list_artifacts(run: _Run, as_json: _Json = False) -> None:
 @artifacts_app.command("get")
 def get_artifacts(
     run: _Run,
-    path: Annotated[str | None, typer.Argument(help="File or folder; all of them where none is given.")] = None,
+    path: Annotated[
+        str | None, typer.Argument(help="File, folder or pattern ('*.bin'); all where none is given.")
+    ] = None,
     to: Annotated[str, typer.Option("--to", "-o", help="Folder to write to; '-' prints one file.")] = ".",
 ) -> None:
-    """Write a run's files here; each is checked against its hash."""
+    """Write a run's files here, fetched where they are not on this machine; each is checked against its hash."""
     from gittrack.tracking.artifacts import check_out, find_artifacts
 
     store = open_reading()

@@ -10,7 +10,7 @@ from gittrack.schema.records import Lifecycle
 from gittrack.store.search import RunQuestion, search
 from gittrack.store.search_rows import RunRow
 from gittrack.store.store import Store
-from gittrack.tracking.settings import find_repository
+from gittrack.tracking.settings import fetch_artifacts, find_repository
 
 
 def open_existing_store() -> Store:
@@ -22,7 +22,7 @@ def open_existing_store() -> Store:
     repository = find_repository()
     if repository is None:
         raise RepositoryError("no git repository here", "go into one, or set_tracking_uri to one")
-    return Store(repository)
+    return Store(repository, fetch_artifacts)
 
 
 def run_id_of(store: Store, asked: Any) -> str:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 
-from gittrack.errors import CommandError, InvalidValueError
-from gittrack.git.command import find_git, run_git
+from gittrack.errors import InvalidValueError
+from gittrack.git import configuring
+from gittrack.git.command import find_git
 from gittrack.git.config import parse_settings, read_settings
 from gittrack.git.repository import Repository
 
-_NONE, _UNITS = 1, {"": 1, "b": 1, "k": 10**3, "kb": 10**3, "m": 10**6, "mb": 10**6}
+_UNITS = {"": 1, "b": 1, "k": 10**3, "kb": 10**3, "m": 10**6, "mb": 10**6}
 _UNITS |= {"g": 10**9, "gb": 10**9, "t": 10**12, "tb": 10**12}
 _FALSE = ("false", "no", "off", "0", "")
 
@@ -18,13 +19,7 @@ def list_values(repository: Repository, key: str) -> list[str]:
     """Every value of a setting (``gittrack.trustedStore``, say), the one that counts most last."""
     if not find_git():
         return _read_values(repository, key)
-    try:
-        told = run_git(repository.git_dir, "config", "--includes", "--null", "--get-all", key)
-    except CommandError as error:
-        if error.returncode == _NONE:
-            return []
-        raise
-    return told.decode(errors="surrogateescape").split("\0")[:-1]
+    return [value for _, value in configuring.list_values(repository, key)]
 
 
 def find_value(repository: Repository, key: str) -> str | None:
@@ -57,15 +52,6 @@ def find_size_bytes(repository: Repository, key: str) -> int | None:
     if not 0 <= size < 2**63:
         raise InvalidValueError(f"git config {key} is {value!r}", f"give a size: git config {key} 5GB")
     return int(size)
-
-
-def add_value(repository: Repository, key: str, value: str) -> None:
-    """Add a value of a setting to the repository's own config.
-
-    Raises:
-        CommandError: it cannot be written. RepositoryError: there is no git.
-    """
-    run_git(repository.git_dir, "config", "--local", "--add", key, value)
 
 
 def _read_values(repository: Repository, key: str) -> list[str]:

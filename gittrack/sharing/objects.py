@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Sequence
 
 from gittrack.artifact_stores.transfers import ArtifactStore, Outcome, Told, Transfer
-from gittrack.errors import GittrackError
+from gittrack.errors import GittrackError, RepositoryError
 from gittrack.git.remotes import Remote
 from gittrack.git.repository import Repository
 from gittrack.sharing.arrivals import arriving
@@ -110,10 +110,11 @@ class _Search:
                     outcome.moved |= tried.moved - arrivals.awaited_oids
                 for oid in arrivals.awaited_oids:
                     outcome.failed[oid] = self._explain(reasons[oid])
-        except OSError as error:  # the folder for them cannot be made or written
+        except (OSError, RepositoryError) as error:  # the folder for them cannot be made or written
+            why = error.message if isinstance(error, RepositoryError) else error.strerror or str(error)
             for content in contents:
                 if content.oid not in outcome.moved | outcome.present:
-                    outcome.failed[content.oid] = f"it cannot be kept here: {error.strerror}"
+                    outcome.failed[content.oid] = f"it cannot be kept here: {why}"
 
     def _open_each(self) -> Iterator[tuple[Place, ArtifactStore]]:
         for place in self._places:

@@ -9,14 +9,12 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 from gittrack.artifact_stores.folders import find_remote_path, open_remote_folder
 from gittrack.artifact_stores.transfers import ArtifactStore
 from gittrack.git.remotes import Remote, list_remotes
 from gittrack.git.repository import Repository
-
-Operation = Literal["download", "upload"]
+from gittrack.sharing.trust import Operation, require_trusted_store
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +44,6 @@ class Place:
         if self.remote is not None:
             return open_lfs(repository, self.remote, operation)
         from gittrack.artifact_stores.url_store import open_url_store
-        from gittrack.sharing.trust import require_trusted_store
 
         require_trusted_store(repository, self.url, operation)
         return open_url_store(self.url)

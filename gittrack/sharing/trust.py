@@ -10,21 +10,24 @@ from typing import Literal
 
 from gittrack.artifact_stores.url_store import parse_store_url
 from gittrack.errors import InvalidValueError, RemoteError
+from gittrack.git.configuring import add_value
 from gittrack.git.repository import Repository
-from gittrack.git.user_settings import add_value, list_values
+from gittrack.git.user_settings import list_values
+
+Operation = Literal["download", "upload"]
 
 TRUSTED = "gittrack.trustedStore"
 
 
-def require_trusted_store(repository: Repository, url: str, operation: Literal["download", "upload"]) -> None:
+def require_trusted_store(repository: Repository, url: str, operation: Operation) -> None:
     """See that a store may be used so.
 
     Raises:
         RemoteError: the user has not allowed it. InvalidValueError: the URL is no store's.
     """
-    found = parse_store_url(url)
-    if found.kind in ("s3", "gs", "az") or (found.kind == "folder" and operation == "download"):
+    if not needs_trust(url, operation):
         return
+    found = parse_store_url(url)
     if not is_trusted(repository, url):
         what = "connected to" if found.kind == "sftp" else "written to"
         raise RemoteError(
@@ -33,9 +36,19 @@ def require_trusted_store(repository: Repository, url: str, operation: Literal["
         )
 
 
+def needs_trust(url: str, operation: Operation) -> bool:
+    """Whether a store may be used so only where the user has allowed it.
+
+    Raises:
+        InvalidValueError: the URL is no store's.
+    """
+    kind = parse_store_url(url).kind
+    return kind == "sftp" or (kind == "folder" and operation == "upload")
+
+
 def is_trusted(repository: Repository, url: str) -> bool:
     """Whether the user has allowed a store."""
-    return parse_store_url(url).text in {_plain(value) for value in list_values(repository, TRUSTED)}
+    return parse_store_url(url).text in {plain_url(value) for value in list_values(repository, TRUSTED)}
 
 
 def trust_store(repository: Repository, url: str) -> bool:
@@ -51,8 +64,9 @@ def trust_store(repository: Repository, url: str) -> bool:
     return True
 
 
-def _plain(value: str) -> str:
+def plain_url(url: str) -> str:
+    """A store's URL as it is recorded, the same for the same place; what is no store's stays as it is."""
     try:
-        return parse_store_url(value).text
+        return parse_store_url(url).text
     except InvalidValueError:
-        return value
+        return url

@@ -10,8 +10,9 @@ import hashlib
 import os
 import re
 import stat
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from typing import TypeAlias
 
 from gittrack.errors import ArtifactError, ArtifactMissingError, DamagedError
 from gittrack.git.packs import fsync_folder
@@ -36,6 +37,10 @@ class Content:
     oid: str
     size_bytes: int
     inline: bool
+
+
+Bring: TypeAlias = Callable[[Repository, Collection[Content]], Mapping[str, str]]
+"""What fetches objects that are not here, and returns why some did not come, by oid."""
 
 
 def stage_file(path: str, staging_dir: str) -> tuple[Content, int]:
@@ -147,13 +152,20 @@ def format_attributes(paths: Iterable[str]) -> bytes:
     return "".join(f"{_pattern(path)} filter=lfs diff=lfs merge=lfs -text\n" for path in sorted(paths)).encode()
 
 
-def read_object(repository: Repository, path: str, content: Content) -> Iterator[bytes]:
+def read_object(
+    repository: Repository, path: str, content: Content, bring: Bring | None = None
+) -> Iterator[bytes]:
     """The chunks of an object; after the last one its hash has been checked.
+
+    Args:
+        bring: asked to fetch it where it is not here.
 
     Raises:
         ArtifactMissingError: it is not on this machine. DamagedError: it is not what its name says.
     """
     digest, size = hashlib.sha256(), 0
+    absent = bring is not None and not has_object(repository, content)
+    tried = bring(repository, [content]).get(content.oid, "") if bring is not None and absent else ""
     try:
         with open_plain(object_path(repository, content.oid)) as file:
             if os.fstat(file.fileno()).st_size != content.size_bytes:
@@ -163,7 +175,7 @@ def read_object(repository: Repository, path: str, content: Content) -> Iterator
                 size += len(chunk)
                 yield chunk
     except FileNotFoundError as error:
-        raise ArtifactMissingError(path, content.oid) from error
+        raise ArtifactMissingError(path, content.oid, tried) from error
     except OSError as error:  # a link, a pipe, a folder; or it cannot be read
         raise _damaged_object(repository, path, content) from error
     if size != content.size_bytes or digest.hexdigest() != content.oid:
@@ -174,7 +186,7 @@ def _damaged_object(repository: Repository, path: str, content: Content) -> Dama
     return DamagedError(
         f"artifact {path}",
         f"its object {content.oid[:12]}… is damaged on this machine",
-        f"remove {object_path(repository, content.oid)} and fetch it again: git lfs fetch",
+        f"remove {object_path(repository, content.oid)}: it is fetched again when it is opened",
     )
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import os
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
@@ -19,7 +20,7 @@ from gittrack.errors import (
     NotFoundError,
     RunStateError,
 )
-from gittrack.git.objects import Commit
+from gittrack.git.objects import LINK_MODE, Commit
 from gittrack.git.reading import ObjectReader
 from gittrack.git.refs import heal_after_crash
 from gittrack.git.repository import Repository
@@ -28,6 +29,7 @@ from gittrack.schema.messages import format_run_message
 from gittrack.schema.names import RunId, check_run_id, experiment_ref
 from gittrack.schema.points import Point
 from gittrack.schema.records import Artifact, RunRecord
+from gittrack.store.artifacts import Bring, Content, has_object
 from gittrack.store.checkpoints import find_checkpoint
 from gittrack.store.committing import Draft, open_branches
 from gittrack.store.folding import commit_live, fold_live
@@ -42,10 +44,15 @@ _log = logging.getLogger("gittrack")
 
 
 class Store:
-    """The runs of one repository."""
+    """The runs of one repository.
 
-    def __init__(self, repository: Repository) -> None:
+    Args:
+        bring: fetches artifacts, and histories kept as such, that are opened and not here; without it none is.
+    """
+
+    def __init__(self, repository: Repository, bring: Bring | None = None) -> None:
         self.repository = repository
+        self.bring = bring
 
     # -- reading -----------------------------------------------------------------------------------------
 
@@ -225,7 +232,7 @@ class Store:
 
     def _open_tree(self, stored: StoredRun) -> _OpenTree:
         assert stored.commit is not None
-        return _OpenTree(self.repository, stored.commit, f"run {stored.record.id}")
+        return _OpenTree(self.repository, stored.commit, f"run {stored.record.id}", self.bring)
 
 
 class ArtifactReader:
@@ -242,6 +249,24 @@ class ArtifactReader:
 
     def __exit__(self, *exception: object) -> None:
         self._opened.close()
+
+    def bring(self, artifacts: Collection[Artifact]) -> None:
+        """Fetch at once what is not here of some artifacts, before they are read.
+
+        Raises:
+            ArtifactMissingError: one of them did not come.
+        """
+        if self._store.bring is None:
+            return
+        repository, absent = self._store.repository, dict[str, tuple[str, Content]]()
+        for artifact in artifacts:
+            content = Content(artifact.oid, artifact.size_bytes, False)
+            is_elsewhere = artifact.inline or artifact.mode == LINK_MODE or self._is_staged(artifact)
+            if not is_elsewhere and not has_object(repository, content):
+                absent[artifact.oid] = artifact.path, content
+        if absent:
+            for oid, why in self._store.bring(repository, [content for _, content in absent.values()]).items():
+                raise ArtifactMissingError(absent[oid][0], oid, why)
 
     def read(self, artifact: Artifact) -> Iterator[bytes]:
         """The chunks of one artifact; checked against its hash when all are read.
@@ -263,6 +288,10 @@ class ArtifactReader:
             yield from self._open_tree().read_link(artifact.path)
         else:
             yield from _read_staged(staged, artifact)
+
+    def _is_staged(self, artifact: Artifact) -> bool:
+        live = self._stored.live
+        return live is not None and os.path.exists(os.path.join(live.staging_dir, artifact.oid))
 
     def _open_staged(self, artifact: Artifact) -> BufferedReader | None:
         """What a run in flight has staged; None where its commit must have it."""
@@ -287,9 +316,9 @@ class ArtifactReader:
 class _OpenTree:
     """A run's tree with a reader of its own, closed at the end."""
 
-    def __init__(self, repository: Repository, commit: Commit, where: str) -> None:
+    def __init__(self, repository: Repository, commit: Commit, where: str, bring: Bring | None) -> None:
         self._reader = ObjectReader(repository)
-        self._tree = RunTree(repository, self._reader, commit.tree, where)
+        self._tree = RunTree(repository, self._reader, commit.tree, where, bring)
 
     def __enter__(self) -> RunTree:
         return self._tree

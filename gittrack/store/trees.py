@@ -24,7 +24,7 @@ from gittrack.schema.names import SCHEMA_FILE, experiment_ref, metric_key, metri
 from gittrack.schema.points import Point, parse_rows
 from gittrack.schema.records import Artifact, ExperimentRecord, RunRecord
 from gittrack.schema.statement import statement
-from gittrack.store.artifacts import Content, format_attributes, parse_pointer, read_object
+from gittrack.store.artifacts import Bring, Content, format_attributes, parse_pointer, read_object
 
 ATTRIBUTES_FILE = ".gitattributes"
 REQUIREMENTS_FILE = "environment/requirements.txt"
@@ -34,12 +34,16 @@ Files = dict[str, tuple[int, ObjectId]]
 
 @dataclass(frozen=True, slots=True)
 class RunTree:
-    """The tree of one committed revision; reads on demand through an open reader."""
+    """The tree of one committed revision; reads on demand through an open reader.
+
+    ``bring`` fetches the objects that are not here as they are read; without it nothing is fetched.
+    """
 
     repository: Repository
     reader: ObjectReader
     tree: ObjectId
     where: str
+    bring: Bring | None = None
 
     def read_record(self) -> RunRecord:
         """The record of the run.
@@ -141,7 +145,7 @@ class RunTree:
         if pointer is None:
             yield data
         else:
-            yield from read_object(self.repository, path, pointer)
+            yield from read_object(self.repository, path, pointer, self.bring)
 
     def _read_file(self, name: str) -> bytes:
         entry = self.reader.find_path(self.tree, name)

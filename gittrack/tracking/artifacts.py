@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fnmatch
 import os
 import tempfile
 from typing import Any
@@ -104,14 +105,17 @@ def list_files(store: Store, stored: StoredRun, path: str | None) -> list[entiti
 def find_artifacts(store: Store, stored: StoredRun, path: str | None) -> list[Artifact]:
     """The artifact at a path, or all below it; all of the run where no path is given.
 
+    A path that is none's own is a pattern: ``*`` is anything, '/' too.
+
     Raises:
         NotFoundError: there is none.
     """
+    known = store.list_artifacts(stored)
     found = [
-        artifact
-        for artifact in store.list_artifacts(stored)
-        if not path or artifact.path == path or artifact.path.startswith(path + "/")
+        artifact for artifact in known if not path or artifact.path == path or artifact.path.startswith(path + "/")
     ]
+    if not found and path:
+        found = [artifact for artifact in known if fnmatch.fnmatchcase(artifact.path, path)]
     if not found and path:
         raise NotFoundError(
             f"run {stored.record.id} has no artifact {path!r}",
@@ -131,6 +135,7 @@ def check_out(store: Store, stored: StoredRun, artifacts: list[Artifact], folder
     os.makedirs(folder, exist_ok=True)
     written = []
     with store.open_artifacts(stored) as reader:
+        reader.bring(artifacts)
         for artifact in artifacts:
             target = os.path.join(folder, check_artifact_path(artifact.path))
             _refuse_links(folder, artifact.path)

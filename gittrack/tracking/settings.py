@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import os
 import re
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
@@ -18,6 +19,7 @@ from gittrack.schema.names import DEFAULT_EXPERIMENT_ID, check_name
 from gittrack.schema.records import ExperimentRecord
 from gittrack.sharing.elsewhere import open_clone, parse_git_url
 from gittrack.store import experiments
+from gittrack.store.artifacts import Content
 from gittrack.store.store import Store
 
 BARE_NAME = "gittrack.git"
@@ -137,7 +139,14 @@ def open_store(uri: str | None = None) -> Store:
         path = os.path.abspath(path_of_uri(chosen) if chosen else BARE_NAME)
         found = create_bare_repository(path)
         _log.warning("gittrack: no git repository around; runs go to a new one, %s", path)
-    return Store(found)
+    return Store(found, fetch_artifacts)
+
+
+def fetch_artifacts(repository: Repository, contents: Collection[Content]) -> Mapping[str, str]:
+    """Fetch what a script opens and is not here; returns why some did not come, by oid."""
+    from gittrack.sharing.lazy import bring_missing  # of no use to a script that logs
+
+    return bring_missing(repository, contents)
 
 
 def set_experiment(experiment_name: str | None = None, experiment_id: str | None = None) -> ExperimentRecord:

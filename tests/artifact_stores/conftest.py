@@ -2,3 +2,6 @@
 
 from tests.harness import clean_world as clean_world
 from tests.harness import repo as repo
+from tests.servers.seaweed import seaweed as seaweed
+from tests.servers.seaweed import seaweed_server as seaweed_server
+from tests.servers.sftp import sftp_place as sftp_place

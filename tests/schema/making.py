@@ -118,6 +118,7 @@ experiments = st.builds(
     lifecycle=st.sampled_from(LIFECYCLES),
     description=texts,
     tags=text_mappings,
+    artifact_stores=st.lists(texts, max_size=12).map(tuple),
     extra=unknown,
 )
 

@@ -20,6 +20,7 @@ from gittrack.schema.codec import (
     parse_run,
     parse_time,
 )
+from gittrack.schema.names import ExperimentId
 from gittrack.schema.records import DatasetInput, ExperimentRecord, MetricSummary, RunRecord, Source
 
 from .making import experiments, make_run, make_summary, runs, times
@@ -153,6 +154,20 @@ def test_an_experiment_that_does_not_fit_is_damage(changed: dict[str, Any]) -> N
     experiment = ExperimentRecord(id="0", name="a", made_as="a", created_at=0, updated_at=0)  # type: ignore[arg-type]
     with pytest.raises(DamagedError):
         parse_experiment(change(encode_experiment(experiment), **changed), "experiment")
+
+
+def test_an_experiment_without_stores_is_written_as_before_there_were_any() -> None:
+    told = ExperimentRecord(
+        id=ExperimentId("0"), name="Default", made_as="Default", created_at=0, updated_at=0, revision=2
+    )
+    data = encode_experiment(told)
+    assert b"artifact_stores" not in data
+    stores = ("s3://runs/new", "/mnt/nas")
+    named = encode_experiment(replace(told, artifact_stores=stores))
+    assert named == data + b'artifact_stores:\n  "1": "s3://runs/new"\n  "2": "/mnt/nas"\n'
+    assert parse_experiment(named, "here").artifact_stores == stores
+    with pytest.raises(DamagedError, match="is no string"):
+        parse_experiment(data + b'artifact_stores:\n  "1": 5\n', "here")
 
 
 def test_a_null_that_a_person_left_is_as_if_it_were_not_there() -> None:

@@ -115,6 +115,8 @@ class ForgedStore:
 
     def __exit__(self, *exception: object) -> None: ...
 
+    def bring(self, artifacts: list[Artifact]) -> None: ...
+
     def read(self, artifact: Artifact) -> list[bytes]:
         return [b"evil"]
 
