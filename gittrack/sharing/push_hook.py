@@ -86,7 +86,7 @@ def plan_hook(repository: Repository, program: str) -> Plan:
     at, text = os.path.join(folder.path, _NAME), format_hook(program)
     ours = _find_ours(folder.path)
     if ours:
-        if os.path.basename(ours) == _NAME and read_small_file(ours).decode(errors="replace") == text:
+        if read_small_file(ours).decode(errors="replace") == text:
             return Plan()
         if not _is_untouched(ours):
             return Plan((), (f"{ours} is gittrack's hook, changed by hand: it stays as it is",))
