@@ -20,6 +20,7 @@ from gittrack.cli import (
     comparing,
     editing,
     explaining,
+    hooking,
     listing,
     plotting,
     reading,
@@ -52,6 +53,7 @@ for commands in (
     sharing,
     explaining,
     bisecting,
+    hooking,
 ):
     commands.register(app)
 

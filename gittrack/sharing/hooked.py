@@ -13,7 +13,8 @@ from gittrack.git.objects import ObjectId
 from gittrack.git.remotes import find_remote
 from gittrack.git.repository import Repository
 from gittrack.schema.names import experiment_of_ref
-from gittrack.schema.tag_names import TAGS, parse_tag_name
+from gittrack.schema.tag_names import is_registry_tag
+from gittrack.sharing.fetching import LocalRefs
 from gittrack.sharing.uploaded import note_uploaded
 from gittrack.sharing.uploading import Told, Uploaded, upload
 
@@ -32,13 +33,14 @@ class PushedRef:
         return not self.local_id.strip("0")
 
     @property
+    def branch(self) -> str:
+        """The experiment's branch that it is, here or else there; empty for other refs."""
+        return next((ref for ref in (self.local_ref, self.remote_ref) if experiment_of_ref(ref) is not None), "")
+
+    @property
     def has_runs(self) -> bool:
         """Whether it is an experiment's branch or a tag of the registry, here or there."""
-        return any(
-            experiment_of_ref(ref) is not None
-            or (ref.startswith(TAGS) and parse_tag_name(ref.removeprefix(TAGS)) is not None)
-            for ref in (self.local_ref, self.remote_ref)
-        )
+        return bool(self.branch) or is_registry_tag(self.local_ref) or is_registry_tag(self.remote_ref)
 
 
 def parse_pushed(lines: Iterable[str]) -> list[PushedRef]:
@@ -67,11 +69,13 @@ def upload_pushed(
     Raises:
         NotFoundError: there is no such remote. RemoteError: as `upload`.
     """
-    tips = sorted({ref.local_id for ref in pushed if ref.has_runs and not ref.is_deletion})
+    with_runs = [ref for ref in pushed if ref.has_runs and not ref.is_deletion]
     remote = find_remote(repository, asked)
-    if not tips or remote is None:
+    if not with_runs or remote is None:
         return Uploaded()
     remote = replace(remote, push_url=url or remote.push_url)
-    done = upload(repository, remote, {}, tips, told)
+    tips = sorted({ref.local_id for ref in with_runs})
+    heads = {ref.branch: ref.local_id for ref in with_runs if ref.branch}
+    done = upload(repository, remote, LocalRefs.read(repository, remote), tips, heads, told)
     note_uploaded(repository, remote, tips)
     return done

@@ -81,7 +81,8 @@ def test_what_gittrack_refuses_is_not_pushed(clone: Clone, clones: Clones, progr
         ("#!/bin/sh", 'printf "%s\\n" "$*" "$(cat)" >"$0.told"'),
         (
             "#!/usr/bin/python3",
-            "import sys; open(sys.argv[0] + '.told', 'w').write(' '.join(sys.argv[1:]) + '\\n' + sys.stdin.read())",
+            "import sys; out = open(sys.argv[0] + '.told', 'w'); print(*sys.argv[1:], file=out); "
+            "out.write(sys.stdin.read())",
         ),
     ],
 )
