@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from tests.harness import Repo, make_repo
-from tests.servers.git_http import USER, GitHttp, serve_git_over_http
+from tests.servers.git_http import USER, serve_git_over_http
 from tests.servers.starting import HOST, running
 
 GITTRACK = str(Path(sys.executable).with_name("gittrack"))
@@ -102,7 +102,7 @@ def clone(host: Host, path: Path, *options: str) -> Repo:
     return Repo(path)
 
 
-def test_a_plain_push_and_clone_show_runs_and_a_plain_fetch_the_next(ada: Repo, host: Host, tmp_path: Path) -> None:
+def test_a_plain_clone_shows_runs_and_a_plain_fetch_the_next(ada: Repo, host: Host, tmp_path: Path) -> None:
     first = log_run(ada, "first", 0.5)
     ada.git("push", "-q")
     bob = clone(host, tmp_path / "bob")
