@@ -136,3 +136,23 @@ def test_a_shallow_clone_says_that_it_is_one(ids: list[str], git_http: GitHttp, 
     bob.git("fetch", "-q", "--unshallow")
     shown, told = gittrack(bob, "ls", "--json")
     assert (len(json.loads(shown)), told) == (RUNS, "")
+
+
+def test_logging_in_a_partial_clone_asks_nobody_and_its_runs_are_pushed(
+    ids: list[str], git_http: GitHttp, tmp_path: Path
+) -> None:
+    bob = clone(git_http, tmp_path / "bob", "--filter=blob:none")
+    bob.git("config", "user.name", "Bob")
+    bob.git("config", "user.email", "bob@example.org")
+    bob.git("remote", "set-url", "origin", "http://127.0.0.1:1/git/runs.git")
+    script = "import gittrack; gittrack.set_experiment('exp'); gittrack.log({'loss': 1.0}, step=0)"
+    subprocess.run([sys.executable, "-c", script], cwd=bob.path, check=True)
+    bob.git("remote", "set-url", "origin", str(git_http.folder / "runs.git"))
+    gittrack(bob, "push")
+    assert len(Repo(git_http.folder / "runs.git").git("rev-list", "gittrack/exp").split()) > RUNS
+
+
+def test_verify_tells_no_damage_of_a_partial_clone(ids: list[str], git_http: GitHttp, tmp_path: Path) -> None:
+    bob = clone(git_http, tmp_path / "bob", "--filter=blob:none")
+    assert json.loads(gittrack(bob, "verify", "--json")[0]) == {"runs": RUNS, "problems": []}
+    assert connections(git_http) <= 4
