@@ -20,6 +20,7 @@ from gittrack.cli import (
     comparing,
     editing,
     explaining,
+    hooking,
     listing,
     plotting,
     reading,
@@ -54,6 +55,7 @@ for commands in (
     sharing,
     explaining,
     bisecting,
+    hooking,
 ):
     commands.register(app)
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from gittrack.cli import output
-from gittrack.cli.opening import find_experiment_id, open_reading
+from gittrack.cli.opening import find_experiment_id, open_reading, tell_if_cut
 from gittrack.errors import InvalidValueError, MissingToolError
 from gittrack.schema.names import one_line
 
@@ -86,6 +86,7 @@ def list_runs(
     if live:
         _require_terminal(is_plain=not (as_json or is_export))
     store = open_reading()
+    tell_if_cut(store)
     question = RunQuestion(
         filter=fitting,
         order_by=_order_by(sort or [], ranking),

@@ -60,6 +60,14 @@ def _fetch_artifacts(repository: Repository, contents: Collection[Content]) -> M
     return bring_missing(repository, contents, output.count_bytes(total, "fetching artifacts"))
 
 
+def tell_if_cut(store: Store) -> None:
+    """Say where a shallow clone has not all runs."""
+    from gittrack.store.history import is_cut
+
+    if is_cut(store.repository):
+        output.note("this clone is shallow: older runs are not here; get them: git fetch --unshallow")
+
+
 def find_experiment_id(store: Store, name: str) -> str:
     """The id of the experiment that is called so, or has that id.
 

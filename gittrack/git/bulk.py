@@ -9,6 +9,7 @@ from __future__ import annotations
 import heapq
 import logging
 import os
+import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import replace
 
@@ -27,10 +28,12 @@ from gittrack.git.objects import (
     parse_seconds,
     parse_tree,
 )
+from gittrack.git.promised import bring_missing, is_partial
 from gittrack.git.reading import PARSED_BYTES_MAX, ObjectReader
 from gittrack.git.repository import Repository
 
 _log = logging.getLogger("gittrack")
+_IS_ID = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 _COMMIT_FORMAT = "%T%n%P%n%an <%ae>%n%ct%n%B%x00"
 
 
@@ -132,10 +135,33 @@ def read_trees(repository: Repository, trees: Sequence[ObjectId]) -> Iterator[di
 def _read_kind(repository: Repository, specs: Sequence[str], kind: int) -> Iterator[bytes | None]:
     if not specs:
         return
+    if is_partial(repository):
+        specs = _bring(repository, specs)
     if find_git():
         yield from _read_by_git(repository, specs, kind)
     else:
         yield from _read_by_dulwich(repository, specs, kind)
+
+
+def _bring(repository: Repository, specs: Sequence[str]) -> list[str]:
+    """The ids of what is asked for in a partial clone, once all of it is here; empty for a path that is not."""
+    found, paths = list(specs), dict[int, list[bytes]]()
+    for number, spec in enumerate(specs):
+        base, colon, path = spec.partition(":")
+        found[number] = base
+        if colon:
+            paths[number] = path.encode("utf-8", "surrogateescape").split(b"/")
+    bases = [ObjectId(found[number]) for number in paths]
+    for number, commit in zip(paths, read_commits(repository, bases), strict=True):
+        found[number] = commit.tree if commit else found[number]
+    while paths:  # a folder of all of them at a time
+        trees = read_trees(repository, [ObjectId(found[number]) for number in paths])
+        for number, names in zip(list(paths), trees, strict=True):
+            found[number] = (names or {}).get(paths[number].pop(0), "")
+            if not paths[number] or not found[number]:
+                del paths[number]
+    bring_missing(repository, [ObjectId(spec) for spec in found if _IS_ID.fullmatch(spec)])
+    return found
 
 
 def _walk_by_git(

@@ -6,7 +6,7 @@ For thousands at once see `bulk`. Sizes are capped: a small pack can hold a bomb
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from typing import Any
 
@@ -26,6 +26,7 @@ from gittrack.git.objects import (
     parse_tree,
 )
 from gittrack.git.packs import is_packed
+from gittrack.git.promised import bring_missing, is_partial
 from gittrack.git.repository import Repository
 from gittrack.git.sizes import is_larger
 
@@ -45,6 +46,7 @@ class ObjectReader:
         self._store = open_store(repository.objects_dir, repository.object_format)
         self._trees: dict[ObjectId, list[TreeEntry]] = {}  # the last few
         self._asked = AskedGit(repository)
+        self._brought: set[ObjectId] = set()
         self._way_from: ObjectId | None = None
         self._way: list[tuple[bytes, _Names]] = []  # from that tree to the last path: folders, and what they hold
 
@@ -79,6 +81,8 @@ class ObjectReader:
             is_bomb = limit is not None and is_larger(self._store, self._repository.objects_dir, object_id, limit)
             kind, data = (0, b"") if is_bomb else self._store.get_raw(object_id.encode())  # type: ignore[arg-type]
         except KeyError as error:
+            if self.bring([object_id]):
+                return self.read(object_id, limit)
             found = self._asked.read(object_id, limit) if self._may_be_hidden(object_id) else None
             if found is None:
                 raise NotFoundError(
@@ -98,6 +102,20 @@ class ObjectReader:
         if found is None:
             raise DamagedError(f"object {object_id}", "its bytes are not what its id says")
         return found
+
+    def bring(self, wanted: Iterable[ObjectId]) -> bool:
+        """Fetch what a partial clone lacks of some objects, at once; whether anything came.
+
+        What is read without that is fetched one by one.
+
+        Raises:
+            RemoteError: the remote that has them cannot be reached.
+        """
+        if not is_partial(self._repository):
+            return False
+        asked = [object_id for object_id in wanted if object_id not in self._brought]
+        self._brought.update(asked)  # what the remote lacks too is asked for once
+        return bring_missing(self._repository, asked) > 0
 
     def _may_be_hidden(self, object_id: ObjectId) -> bool:
         """Whether what dulwich does not find may be in a pack that it passes over, its index being unreadable."""

@@ -15,8 +15,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from gittrack.git.config import read_small_file
-from gittrack.git.configuring import list_own_values, list_values, remove_value
 from gittrack.git.repository import Repository
+from gittrack.git.user_settings import list_own_values, list_scoped_values, remove_value
 from gittrack.sharing.setup import NOTED, Change, Plan, note_setting
 
 _NAME = "pre-push"
@@ -69,7 +69,7 @@ class HooksFolder:
 def find_hooks_folder(repository: Repository) -> HooksFolder:
     """The folder of a repository's hooks, as git-config(1) has it in "core.hooksPath"."""
     usual = os.path.join(repository.common_dir, "hooks")
-    named = list_values(repository, "core.hooksPath")
+    named = list_scoped_values(repository, "core.hooksPath")
     if not named:
         return HooksFolder(usual, _is_below(usual, repository.common_dir))
     scope, value = named[-1]
@@ -86,7 +86,7 @@ def plan_hook(repository: Repository, program: str) -> Plan:
     at, text = os.path.join(folder.path, _NAME), format_hook(program)
     ours = _find_ours(folder.path)
     if ours:
-        if os.path.basename(ours) == _NAME and read_small_file(ours).decode(errors="replace") == text:
+        if read_small_file(ours).decode(errors="replace") == text:
             return Plan()
         if not _is_untouched(ours):
             return Plan((), (f"{ours} is gittrack's hook, changed by hand: it stays as it is",))

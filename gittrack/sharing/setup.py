@@ -13,9 +13,9 @@ from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, field
 
 from gittrack.errors import NotFoundError
-from gittrack.git.configuring import add_value, list_own_values, list_values, remove_value
 from gittrack.git.remotes import Remote
 from gittrack.git.repository import Repository
+from gittrack.git.user_settings import add_value, list_own_values, list_scoped_values, remove_value
 from gittrack.schema.names import HEADS
 
 NOTED = "gittrack.setup"  # '<key> <value>' of each setting that was added
@@ -61,7 +61,7 @@ def plan_pushes(repository: Repository, remote: Remote, wanted: Collection[str])
         NotFoundError: the remote has no name in the config.
     """
     key = f"remote.{_name_of(remote)}.push"
-    there = [value for _, value in list_values(repository, key)]
+    there = [value for _, value in list_scoped_values(repository, key)]
     missing = [name for name in PUSHES if name in wanted and not _is_covered(name, there)]
     changes = tuple(
         _adding(repository, key, PUSHES[name], f"plain `git push {remote.name}` pushes {_PUSHED[name]}")
@@ -80,7 +80,7 @@ def plan_fetches(repository: Repository, remote: Remote) -> Plan:
     """
     name = _name_of(remote)
     key = f"remote.{name}.fetch"
-    there = [value for _, value in list_values(repository, key)]
+    there = [value for _, value in list_scoped_values(repository, key)]
     live = f"+{LIVE}*:refs/gittrack/remotes/{name}/live/*"
     changes = []
     if not any(_matches(value, f"{HEADS}x") for value in there):
@@ -100,7 +100,7 @@ def plan_undoing(repository: Repository) -> Plan:
 
 def tell_of_git_lfs(repository: Repository) -> tuple[str, ...]:
     """What to type where git-lfs is here and not set up: then git itself would leave artifacts as pointers."""
-    if shutil.which("git-lfs") is None or list_values(repository, "filter.lfs.smudge"):
+    if shutil.which("git-lfs") is None or list_scoped_values(repository, "filter.lfs.smudge"):
         return ()
     return (
         "git-lfs is here and not set up; so that `git checkout` of a run brings its artifacts: git lfs install",

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-from gittrack.errors import DamagedError, InvalidValueError, NotFoundError, RunStateError
+from gittrack.errors import DamagedError, InvalidValueError, NotFoundError, RemoteError, RunStateError
 from gittrack.git.bulk import read_blobs
 from gittrack.git.repository import Repository
 from gittrack.schema.codec import EXPERIMENT_FILE, parse_experiment
@@ -24,6 +25,8 @@ from gittrack.store.committing import Branches, Draft, open_branches
 from gittrack.store.history import find_experiment_revisions, list_branches
 from gittrack.store.trees import experiment_tree
 
+_log = logging.getLogger("gittrack")
+
 
 def list_experiments(repository: Repository) -> list[ExperimentRecord]:
     """Every experiment, active or deleted, sorted by name; Default is always among them."""
@@ -31,7 +34,7 @@ def list_experiments(repository: Repository) -> list[ExperimentRecord]:
     revisions = find_experiment_revisions(repository, branches.values())
     specs = [f"{revision.commit.id}:{EXPERIMENT_FILE}" for revision in revisions.values()]
     found: dict[str, ExperimentRecord] = {}
-    for revision, data in zip(revisions.values(), read_blobs(repository, specs), strict=True):
+    for revision, data in zip(revisions.values(), _read(repository, specs), strict=True):
         record = _parse(data, f"experiment commit {revision.commit.id[:10]}")
         if record is not None:
             found[record.id] = record
@@ -160,6 +163,15 @@ def _unused_name(name: str, known: list[ExperimentRecord]) -> str:
     while made_as in used:
         made_as, number = f"{name} ({number})", number + 1
     return made_as
+
+
+def _read(repository: Repository, specs: Sequence[str]) -> list[bytes | None]:
+    """Records as they are stored; where a partial clone cannot fetch them, none: to log needs no network."""
+    try:
+        return list(read_blobs(repository, specs))
+    except RemoteError as error:
+        _log.warning("gittrack knows experiments by their branches alone: %s", error.message)
+        return [None] * len(specs)
 
 
 def _parse(data: bytes | None, where: str) -> ExperimentRecord | None:

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
-from gittrack.git.bulk import walk_sound_commits
+from gittrack.git.bulk import read_shallow, walk_sound_commits
 from gittrack.git.objects import Commit, ObjectId
 from gittrack.git.refs import list_refs
 from gittrack.git.repository import Repository
@@ -100,6 +100,14 @@ def find_experiment_revisions(repository: Repository, tips: Iterable[ObjectId]) 
         if named is not None and len(commit.parents) < 2:
             _keep_greater(found, Revision(named[0], named[1], commit))
     return found
+
+
+def is_cut(repository: Repository) -> bool:
+    """Whether a shallow clone left older commits of experiments with its remote."""
+    edge = read_shallow(repository)
+    return bool(edge) and any(
+        commit.id in edge for commit in walk_sound_commits(repository, list_branches(repository).values())
+    )
 
 
 def _keep_greater(found: dict[str, Revision], revision: Revision) -> None:

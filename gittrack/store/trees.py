@@ -7,7 +7,16 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from gittrack.errors import DamagedError, NotFoundError
-from gittrack.git.objects import BLOB, FILE_MODE, LINK_MODE, TREE_MODE, ObjectId, ObjectSet, TreeEntry
+from gittrack.git.objects import (
+    BLOB,
+    FILE_MODE,
+    GITLINK_MODE,
+    LINK_MODE,
+    TREE_MODE,
+    ObjectId,
+    ObjectSet,
+    TreeEntry,
+)
 from gittrack.git.reading import ObjectReader
 from gittrack.git.refs import read_ref
 from gittrack.git.repository import Repository
@@ -51,12 +60,14 @@ class RunTree:
         Raises:
             DamagedError: a file of it is missing or cannot be read.
         """
+        self.reader.bring(entry.id for entry in self.reader.read_tree(self.tree) if entry.mode == FILE_MODE)
         run, params, metrics = (self._read_file(name) for name in (RUN_FILE, PARAMS_FILE, METRICS_FILE))
         return parse_run(run, params, metrics, self.where)
 
     def list_artifacts(self) -> list[Artifact]:
         """The run's artifacts, sorted by path."""
         found, contents = [], dict[ObjectId, Content]()
+        self.reader.bring(entry.id for _, entry in self._walk("artifacts"))
         for path, entry in self._walk("artifacts"):
             if entry.id not in contents:
                 contents[entry.id] = self._content_of(entry.id)
@@ -95,12 +106,14 @@ class RunTree:
         path = metric_path(key)
         entry = self.reader.find_path(self.tree, path)
         if entry is not None:
+            self._bring_histories()
             yield from parse_rows(_lines(self._read_blob(entry.id, path)), f"{self.where} {path}")
 
     def read_history_bytes(self, key: str) -> Iterator[bytes]:
         """The CSV of one metric as it is stored."""
         entry = self.reader.find_path(self.tree, metric_path(key))
         if entry is not None:
+            self._bring_histories()
             yield from self._read_blob(entry.id, metric_path(key))
 
     def list_histories(self) -> list[str]:
@@ -122,12 +135,17 @@ class RunTree:
     def find_pointers(self, files: Files) -> dict[str, Content]:
         """Which of these files are LFS pointers, and what each points at."""
         found = {}
+        self.reader.bring(object_id for mode, object_id in files.values() if mode not in (TREE_MODE, GITLINK_MODE))
         for path, (mode, object_id) in files.items():
             if path.startswith(("artifacts/", "metrics/")) and mode not in (LINK_MODE, TREE_MODE):
                 pointer = parse_pointer(self.reader.read_kind(object_id, BLOB))
                 if pointer is not None:
                     found[path] = pointer
         return found
+
+    def _bring_histories(self) -> None:
+        """In a partial clone, all metrics at once: whoever reads one reads the next."""
+        self.reader.bring(entry.id for _, entry in self._walk("metrics"))
 
     def _walk(self, folder: str) -> Iterator[tuple[str, TreeEntry]]:
         entry = self.reader.find_path(self.tree, folder)

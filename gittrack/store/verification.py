@@ -13,7 +13,8 @@ from gittrack.git.bulk import walk_commits
 from gittrack.git.checking import check_objects
 from gittrack.git.command import find_git, run_git
 from gittrack.git.maintenance import folding_held_off
-from gittrack.git.objects import BLOB, LINK_MODE, TREE_MODE, ObjectId
+from gittrack.git.objects import BLOB, GITLINK_MODE, LINK_MODE, TREE_MODE, ObjectId
+from gittrack.git.promised import is_partial
 from gittrack.git.reading import ObjectReader
 from gittrack.git.repository import Repository
 from gittrack.schema.codec import EXPERIMENT_FILE, parse_experiment
@@ -68,6 +69,7 @@ def verify(
     chosen = [revision for run_id, revision in runs.items() if only_run in (None, run_id)]
     seen: dict[str, bool] = {}
     with ObjectReader(repository) as reader:
+        _bring(repository, reader, [*chosen, *experiments.values()])
         for number, revision in enumerate(chosen, 1):
             problems += _verify_run(repository, reader, revision, seen)
             if progress is not None:
@@ -75,6 +77,20 @@ def verify(
         for revision in experiments.values() if only_run is None else ():
             problems += _verify_experiment(reader, revision)
     return len(chosen), problems
+
+
+def _bring(repository: Repository, reader: ObjectReader, revisions: Sequence[Revision]) -> None:
+    """Fetch what a partial clone lacks of all that is looked at, at once."""
+    if not is_partial(repository):
+        return
+    wanted = set[ObjectId]()
+    for revision in revisions:
+        try:
+            files = RunTree(repository, reader, revision.commit.tree, revision.id).list_files()
+        except DamagedError:
+            continue  # told when it is verified
+        wanted.update(object_id for mode, object_id in files.values() if mode not in (TREE_MODE, GITLINK_MODE))
+    reader.bring(wanted)
 
 
 def _verify_branches(repository: Repository, found: Container[str]) -> Iterator[Problem]:
