@@ -1,20 +1,28 @@
 """Who we are to an LFS server, and asking it: credentials go to its own scheme, host and port, and nowhere else.
 
 Sources: git-lfs's docs/api/authentication.md, and docs/api/server-discovery.md, "SSH". What the user configured as
-``http.<url>.extraHeader`` comes first, then what the URL holds, then what an ssh host granted, then git's helpers.
+``http.<url>.extraHeader`` comes first, then what the ssh host granted, what the URL holds, and git's helpers.
 """
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from email.utils import parsedate_to_datetime
 from time import time
 
 from gittrack.artifact_stores.lfs_batch import Action, parse_message
-from gittrack.artifact_stores.lfs_http import DRAINED_BYTES_MAX, Reply, ReplyError, Request, Web, label_of, origin_of
+from gittrack.artifact_stores.lfs_http import (
+    DRAINED_BYTES_MAX,
+    Reply,
+    ReplyError,
+    Request,
+    Web,
+    label_of,
+    origin_of,
+)
 from gittrack.git.config import strip_userinfo
 from gittrack.git.credentials import (
     Credential,
@@ -27,42 +35,49 @@ from gittrack.git.repository import Repository
 
 WAIT_S_MAX = 120.0
 
-_ROUNDS = 3  # as often as somebody is asked who they are
+_ASKED_MAX = 3  # as often as somebody is asked who they are
 _TRANSIENT = (408, 425, 429, 500, 502, 503, 504)
 _EXPLAINED = {
-    401: ("it asks who you are, and git has no credentials that it takes", "set a credential helper: gitcredentials(7)"),
+    401: ("it asks who you are, and git has no credentials that it takes", "set a helper: gitcredentials(7)"),
     403: ("access is denied", "ask for access, or check your credentials"),
     404: ("there is no LFS server", "name it: git config lfs.url URL; or keep artifacts elsewhere"),
     407: ("the proxy asks who you are", "put user and password into http.proxy"),
     413: ("what was sent is too large for it", ""),
+    429: ("it is asked too often", "try again later"),
     507: ("it has no room left", ""),
     509: ("its limit of bandwidth is used up", ""),
 }
 
-Grant = Callable[[], Action]  # what an ssh host says now
+Grant = Callable[[], Action]  # asks the ssh host that knows the server
 
 
 class Access:
     """An LFS server as we may use it; for several threads.
 
     Args:
-        url: of the server, which may hold user and password. Empty where ``grant`` tells it.
-        grant: asks the ssh host that knows the server; called again where what it said has expired.
-        depth_max: how far in the server's own address may be.
+        url: of the server, which may hold user and password.
+        granted: what an ssh host said, and ``grant`` to ask it again where that has expired.
+        depth_max: how far in the server's own address may be; see `lfs_addresses`.
     """
 
     def __init__(
-        self, repository: Repository, web: Web, url: str, *, grant: Grant | None = None, depth_max: int
+        self,
+        repository: Repository,
+        web: Web,
+        url: str,
+        *,
+        depth_max: int,
+        granted: Action | None = None,
+        grant: Grant | None = None,
     ) -> None:
-        self._repository, self._web, self._grant = repository, web, grant
+        self._repository, self._web = repository, web
+        self._granted, self._grant = granted, grant
         self._lock = threading.Lock()
-        self._granted = grant() if grant is not None else None
-        url = (self._granted.href if self._granted else "") or url
         self._asked_as = url  # with the user's name, by which a helper is asked
         self._authorization = read_credential_in_url(url)
         self._credential: Credential | None = None
-        self._is_refused = False
-        self.url, self.depth_max, self.depth = strip_userinfo(url).rstrip("/"), depth_max, depth_max
+        self.url, self.depth_max = strip_userinfo(url).rstrip("/"), depth_max
+        self.depth = 0  # of the server's address, once it was asked
 
     @property
     def label(self) -> str:
@@ -75,66 +90,105 @@ class Access:
         Raises:
             ReplyError: it is not reached, or says no. RemoteError: it would lead us where it may not.
         """
-        for left in range(_ROUNDS, -1, -1):
-            used, sent = self._sign(request)
-            with self._web.exchange(sent) as reply:
-                is_ours = request.origin == reply.origin == origin_of(self.url)
-                if reply.status == 401 and is_ours and left and not _has_authorization(request.headers):
-                    challenges = reply.response.headers.get_all("WWW-Authenticate") or []
-                    challenges += reply.response.headers.get_all("LFS-Authenticate") or []
-                    reply.read(DRAINED_BYTES_MAX)
-                elif reply.status in (401, 403) and is_ours and self._forget_grant(used):
-                    continue
-                else:
+        for _ in range(_ASKED_MAX):
+            used, signed = self._sign(request)
+            with self._web.exchange(signed) as reply:
+                is_ours = reply.origin == origin_of(self.url)
+                if reply.status != 401 or not is_ours or _has_authorization(request.headers):
                     require_success(reply)
                     if is_ours:
-                        self.depth = min(self.depth, reply.depth) if self.depth != self.depth_max else reply.depth
+                        self.depth = reply.depth
                         self._approve(used)
                     yield reply
                     return
-            if not self._answer(used, challenges):
-                raise refusal_of(401, self.url)
-        raise refusal_of(401, self.url)
+                challenges = reply.response.headers.get_all("WWW-Authenticate") or []
+                challenges += reply.response.headers.get_all("LFS-Authenticate") or []
+            if not self._find_another(used, challenges):
+                break
+        raise _refusal(401, self.url)
 
     def _sign(self, request: Request) -> tuple[str | None, Request]:
         """The request with what says who we are, if it is for the server and does not say so itself."""
         if request.origin != origin_of(self.url):
             return None, request
-        headers = {**self._web.settings_for(request.url).headers}
-        if self._granted is not None:
-            headers |= self._renewed().headers
-        used = None
-        if not _has_authorization({**headers, **request.headers}):
-            used = self._authorization
-            headers |= {"Authorization": used} if used else {}
-        if _has_authorization(request.headers):
-            headers = {name: value for name, value in headers.items() if name.lower() != "authorization"}
-        return used, replace(request, headers={**headers, **request.headers})
-
-    def _renewed(self) -> Action:
+        configured = self._web.settings_for(request.url).headers
         with self._lock:
             if self._granted is not None and self._grant is not None and self._granted.is_stale():
                 self._granted = self._grant()
-            assert self._granted is not None
-            return self._granted
+            granted = self._granted.headers if self._granted is not None else {}
+            known = self._authorization
+        used = _authorization_in(configured) or _authorization_in(granted) or known
+        told = {**granted, **configured, **({"Authorization": used} if used else {}), **request.headers}
+        by_name = {name.lower(): (name, value) for name, value in told.items()}  # the last of a name counts
+        return used, replace(request, headers=dict(by_name.values()))
 
-    def _answer(self, used: str | None, challenges: list[str]) -> bool:
+    def _find_another(self, used: str | None, challenges: list[str]) -> bool:
         """Find another credential than the one that was refused; whether there is one to try."""
+        if used and used == _authorization_in(self._web.settings_for(self.url).headers):
+            return False  # what the user configured comes before all others
         with self._lock:
+            if self._granted is not None and self._grant is not None:
+                self._granted = self._grant()
+                return _authorization_in(self._granted.headers) not in (None, used)
             if self._authorization != used:
-                return True  # another thread was quicker
-            if self._is_refused or _has_authorization(self._web.settings_for(self.url).headers):
-                return False
+                return self._authorization is not None  # another thread was quicker
             if self._credential is not None:
                 reject_credential(self._repository, self._credential)
             url = self._asked_as.removesuffix("/info/lfs")
             self._credential = fill_credential(self._repository, url, challenges)
-            self._is_refused = self._credential is None or self._credential.authorization == used
-            self._authorization = None if self._credential is None else self._credential.authorization
-            return not self._is_refused
+            self._authorization = self._credential.authorization if self._credential else None
+            return self._authorization not in (None, used)
 
     def _approve(self, used: str | None) -> None:
+        """Tell the helpers once that a credential was right."""
         with self._lock:
-            if self._credential is not None and self._credential.authorization == used:
-                approve_credential(self._repository, self._credential)
-                self._credential = None
+            good = self._credential if self._credential and self._credential.authorization == used else None
+            self._credential = None if good else self._credential
+        if good is not None:
+            approve_credential(self._repository, good)
+
+
+def require_success(reply: Reply) -> None:
+    """Refuse a reply that is none of success, with what the server says.
+
+    Raises:
+        ReplyError: it is another.
+    """
+    if reply.status not in (200, 201, 202, 203, 204, 206):
+        try:
+            message = parse_message(reply.read(DRAINED_BYTES_MAX))
+        except ReplyError:
+            message = ""
+        raise _refusal(reply.status, reply.url, message, reply.header("Retry-After"))
+
+
+def _refusal(status: int, url: str, message: str = "", retry_after: str = "") -> ReplyError:
+    known, hint = _EXPLAINED.get(status, ("", ""))
+    if status == 404 and not url.endswith("/objects/batch"):
+        known, hint = "it is not there", ""
+    said = ": ".join(part for part in (known, message) if part) or f"it answers with HTTP {status}"
+    return ReplyError(
+        f"{label_of(url)}: {said}",
+        hint,
+        status=status,
+        is_transient=status in _TRANSIENT,
+        wait_s=_parse_wait(retry_after),
+    )
+
+
+def _parse_wait(retry_after: str) -> float:
+    """Seconds of ``Retry-After``, which is a number of them or a date: RFC 9110; at most two minutes."""
+    if retry_after.isascii() and retry_after.isdigit():
+        return min(float(retry_after[:9]), WAIT_S_MAX)
+    try:
+        return min(max(parsedate_to_datetime(retry_after).timestamp() - time(), 0.0), WAIT_S_MAX)
+    except (ValueError, TypeError, OverflowError):
+        return 0.0
+
+
+def _has_authorization(headers: Mapping[str, str]) -> bool:
+    return _authorization_in(headers) is not None
+
+
+def _authorization_in(headers: Mapping[str, str]) -> str | None:
+    return next((value for name, value in headers.items() if name.lower() == "authorization"), None)

@@ -1,0 +1,224 @@
+"""One object to an LFS server or from it, streamed: git-lfs's basic transfer, docs/api/basic-transfers.md.
+
+The last piece of a file is sent only once the hash of the whole is known to be right: a server that was announced
+more than it got keeps nothing, and a large file is still read only once.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import http.client
+import os
+import re
+import stat
+from collections.abc import Iterator
+from typing import BinaryIO
+
+from gittrack.artifact_stores.endpoints import require_web_url
+from gittrack.artifact_stores.lfs_access import Access
+from gittrack.artifact_stores.lfs_batch import MEDIA_TYPE, Action, Answer, format_verification
+from gittrack.artifact_stores.lfs_http import Reply, ReplyError, Request, label_of
+from gittrack.artifact_stores.transfers import Told, Transfer
+from gittrack.errors import ArtifactError
+from gittrack.git.config import strip_userinfo
+
+CHUNK_BYTES = 1 << 18  # each must be sent within the time that a server may say nothing
+
+
+def send_object(access: Access, answer: Answer, transfer: Transfer, told: Told) -> None:
+    """Upload a file, and have the server confirm it where it wants to be asked.
+
+    Raises:
+        ArtifactError: the file is not what its oid says, or cannot be read; the server does not have it whole.
+        ReplyError: the server is not reached, or refuses.
+    """
+    action = answer.actions["upload"]
+
+    def send(connection: http.client.HTTPConnection) -> None:
+        for chunk in read_checked(transfer):
+            connection.send(chunk)
+            told(len(chunk))
+
+    given = {"Content-Type": "application/octet-stream", **action.headers, "Content-Length": transfer.size_bytes}
+    headers = {name: str(value) for name, value in given.items()}
+    request = Request("PUT", _url_of(access, action), headers, send, transfer.size_bytes, access.depth)
+    with access.exchange(request):
+        pass
+    verify = answer.actions.get("verify")
+    if verify is not None:
+        _ask_whether_there(access, verify, transfer)
+
+
+def fetch_object(access: Access, answer: Answer, transfer: Transfer, told: Told) -> None:
+    """Download a file, going on where an earlier attempt was cut; it has its name once it is known to be right.
+
+    What came so far stays as ``<path>.part`` where the connection broke, to be gone on with.
+
+    Raises:
+        ReplyError: the server is not reached, refuses, or sends something else.
+        OSError: the file cannot be written.
+    """
+    with _open_part(transfer) as part:
+        done = _Received(part, transfer)
+        told(done.size_bytes)
+        if done.size_bytes < transfer.size_bytes or not transfer.size_bytes:
+            action = answer.actions["download"]
+            headers = dict(action.headers)
+            if done.size_bytes:
+                headers["Range"] = f"bytes={done.size_bytes}-"
+            request = Request("GET", _url_of(access, action), headers, depth_max=access.depth)
+            with access.exchange(request) as reply:
+                _receive(reply, done, told)
+        if done.digest.hexdigest() != transfer.oid:
+            os.unlink(part.name)
+            raise ReplyError(f"{access.label} sent other bytes than those asked for", is_transient=done.is_resumed)
+        part.flush()
+        os.replace(part.name, transfer.path)
+
+
+def read_checked(transfer: Transfer) -> Iterator[memoryview]:
+    """The chunks of a file, of which the last comes only if the whole is what the oid says.
+
+    Raises:
+        ArtifactError: it is something else, or cannot be read.
+    """
+    buffers = memoryview(bytearray(2 * CHUNK_BYTES))
+    digest, left, held = hashlib.sha256(), transfer.size_bytes, memoryview(b"")
+    turn = 0
+    try:
+        with open(_open_regular(transfer), "rb", buffering=0) as file:
+            if os.fstat(file.fileno()).st_size != transfer.size_bytes:
+                raise _other_content(transfer)
+            while left:
+                start = turn * CHUNK_BYTES
+                size = file.readinto(buffers[start : start + min(CHUNK_BYTES, left)])
+                if not size:
+                    raise _other_content(transfer)
+                if held:
+                    yield held
+                held = buffers[start : start + size]
+                digest.update(held)
+                left, turn = left - size, 1 - turn
+    except OSError as error:
+        raise ArtifactError(f"cannot read {transfer.path!r}: {error.strerror}") from error
+    if digest.hexdigest() != transfer.oid:
+        raise _other_content(transfer)
+    if held:
+        yield held
+
+
+class _Received:
+    """What has come of an object: bytes in its ``.part``, and their hash. Large parts are not trusted unread."""
+
+    def __init__(self, part: BinaryIO, transfer: Transfer) -> None:
+        self.part, self.transfer = part, transfer
+        self.digest, self.size_bytes = hashlib.sha256(), 0
+        buffer = memoryview(bytearray(CHUNK_BYTES))
+        while size := part.readinto(buffer):  # type: ignore[attr-defined]
+            self.digest.update(buffer[:size])
+            self.size_bytes += size
+        self.is_resumed = self.size_bytes > 0
+        if self.size_bytes > transfer.size_bytes:
+            self.restart()
+
+    def restart(self) -> None:
+        self.part.seek(0)
+        self.part.truncate()
+        self.digest, self.size_bytes, self.is_resumed = hashlib.sha256(), 0, False
+
+    def add(self, chunk: memoryview) -> None:
+        self.digest.update(chunk)
+        self.size_bytes += len(chunk)
+        self.part.write(chunk)
+
+
+def _receive(reply: Reply, done: _Received, told: Told) -> None:
+    """Take the bytes of a reply, at most as many as the object has."""
+    if reply.status == 206:
+        start = re.match(r"bytes (\d+)-", reply.header("Content-Range"))
+        if start is None or int(start[1]) != done.size_bytes:
+            done.part.truncate(0)
+            raise ReplyError(f"{label_of(reply.url)} sent another part than asked for", is_transient=True)
+    elif done.size_bytes:  # it does not take ranges
+        told(-done.size_bytes)
+        done.restart()
+    if reply.header("Content-Encoding").lower() not in ("", "identity"):
+        raise ReplyError(f"{label_of(reply.url)} sent the object encoded, unasked")
+    buffer = memoryview(bytearray(CHUNK_BYTES))
+    wanted = done.transfer.size_bytes
+    while True:
+        try:
+            size = reply.response.readinto(buffer)
+        except (http.client.HTTPException, OSError) as error:
+            done.part.flush()
+            raise ReplyError(f"{label_of(reply.url)} broke off", is_transient=True) from error
+        if not size:
+            break
+        if done.size_bytes + size > wanted:
+            os.unlink(done.part.name)
+            raise ReplyError(f"{label_of(reply.url)} sent more than the {wanted:,} bytes of the object")
+        done.add(buffer[:size])
+        told(size)
+    if done.size_bytes < wanted:
+        done.part.flush()
+        raise ReplyError(f"{label_of(reply.url)} broke off after {done.size_bytes:,} bytes", is_transient=True)
+
+
+def _ask_whether_there(access: Access, verify: Action, transfer: Transfer) -> None:
+    body = format_verification(transfer)
+    headers = {"Accept": MEDIA_TYPE, "Content-Type": MEDIA_TYPE, **verify.headers, "Content-Length": str(len(body))}
+    request = Request(
+        "POST", _url_of(access, verify), headers, lambda connection: connection.send(body), 0, access.depth
+    )
+    try:
+        with access.exchange(request):
+            pass
+    except ReplyError as error:
+        if error.status in (404, 422):
+            raise ReplyError(
+                f"{access.label} does not have what was sent to it", status=error.status, is_transient=True
+            ) from error
+        raise
+
+
+def _url_of(access: Access, action: Action) -> str:
+    return strip_userinfo(require_web_url(action.href, access.label))
+
+
+def _open_regular(transfer: Transfer) -> int:
+    descriptor = os.open(transfer.path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise _other_content(transfer)
+    return descriptor
+
+
+def _open_part(transfer: Transfer) -> BinaryIO:
+    """The file that an object grows in: what an earlier attempt left, or a new one where another is at that."""
+    os.makedirs(os.path.dirname(transfer.path), exist_ok=True)
+    flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+    path = f"{transfer.path}.part"
+    try:
+        descriptor = os.open(path, flags, 0o644)
+    except OSError:  # a link, a folder: planted, and left alone
+        return _open_new_part(transfer)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        status = os.fstat(descriptor)
+        if stat.S_ISREG(status.st_mode) and status.st_nlink == 1 and os.path.samestat(status, os.lstat(path)):
+            os.close(descriptor) if False else None
+            return _named(descriptor, path)
+    except OSError:  # another process is at it, or has just finished
+        pass
+    os.close(descriptor)
+    return _open_new_part(transfer)
+
+
+def _open_new_part(transfer: Transfer) -> BinaryIO:
+    path = f"{transfer.path}.{os.urandom(4).hex()}.part"
+    return _named(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644), path)
+
+
+def _other_content(transfer: Transfer) -> ArtifactError:
+    return ArtifactError(f"{transfer.path!r} is not what its sha256 {transfer.oid[:12]}… says: it is not sent")
