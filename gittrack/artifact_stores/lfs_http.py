@@ -1,7 +1,7 @@
 """HTTP for LFS: connections that are kept while they are used, through the user's proxy, with bounded answers.
 
-On `http.client`, since no more is needed: bodies are streamed both ways, a connection belongs to one thread at a time,
-and every redirect and address is looked at before anything is sent. Nothing here knows credentials.
+On `http.client`, since no more is needed: bodies are streamed both ways, a connection belongs to one thread at a
+time, and every redirect and address is looked at before anything is sent. Nothing here knows credentials.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class ReplyError(RemoteError):
 
     Attributes:
         status: of HTTP, or 0 where there was no answer. is_transient: whether it may go well the next time.
-        retry_after_s: how long it asks to wait, or 0.
+        wait_s: how long it asks to wait before that, or 0.
     """
 
     def __init__(
@@ -50,10 +50,10 @@ class ReplyError(RemoteError):
         *,
         status: int = 0,
         is_transient: bool = False,
-        retry_after_s: float = 0,
+        wait_s: float = 0,
     ) -> None:
         super().__init__(message, hint)
-        self.status, self.is_transient, self.retry_after_s = status, is_transient, retry_after_s
+        self.status, self.is_transient, self.wait_s = status, is_transient, wait_s
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,15 +136,20 @@ class Web:
         """
         for _ in range(REDIRECTS_MAX + 1):
             connection, reply = self._ask(request)
+            is_kept = False
             try:
-                if reply.status not in _REDIRECTS or not reply.header("Location"):
+                is_last = reply.status not in _REDIRECTS or not reply.header("Location")
+                if is_last:
                     yield reply
-                    self._give_back(connection, reply)
-                    return
-                request = _redirected(request, reply)
-                self._give_back(connection, reply)
+                else:
+                    request = _redirected(request, reply)
+                is_kept = self._give_back(connection, reply)
             finally:
-                connection.close_unless_idle()
+                if not is_kept:
+                    reply.response.close()
+                    connection.close()
+            if is_last:
+                return
         raise ReplyError(f"{label_of(request.url)} redirects without end")
 
     def close(self) -> None:
@@ -160,8 +165,9 @@ class Web:
         with self._lock:
             kept = self._idle.get(request.origin)
             connection = kept.pop() if kept else None
-        if connection is not None and connection.depth <= request.depth_max:
-            connection.is_idle = False
+        if connection is not None and connection.depth > request.depth_max:
+            connection.close()
+        elif connection is not None:
             try:
                 return connection, self._ask_on(connection, request)
             except (ConnectionError, http.client.RemoteDisconnected, http.client.CannotSendRequest):
@@ -208,7 +214,7 @@ class Web:
         return Reply(response.status, request.url, response, connection.depth)
 
     def _connect(self, request: Request) -> _Connection:
-        """A connection that stands; its address has been looked at.
+        """A new connection, whose address has been looked at.
 
         Raises:
             ReplyError: there is none to be had. RemoteError: the address is further in than the request may go.
@@ -242,17 +248,18 @@ class Web:
         connection.is_secure = scheme == "https"
         return connection
 
-    def _give_back(self, connection: _Connection, reply: Reply) -> None:
-        """Keep a connection whose answer is read to its end, or nearly so."""
+    def _give_back(self, connection: _Connection, reply: Reply) -> bool:
+        """Keep a connection whose answer is read to its end, or nearly so; whether it is kept, for anybody then."""
         try:
             if not reply.response.isclosed():
                 reply.response.read(DRAINED_BYTES_MAX)
         except _CONNECTION_ERRORS:
-            return
-        if reply.response.isclosed() and connection.sock is not None:
-            connection.is_idle = True
-            with self._lock:
-                self._idle.setdefault(origin_of(reply.url), []).append(connection)
+            return False
+        if not reply.response.isclosed() or connection.sock is None:
+            return False
+        with self._lock:
+            self._idle.setdefault(origin_of(reply.url), []).append(connection)
+        return True
 
 
 class _Connection(http.client.HTTPConnection):
@@ -260,7 +267,6 @@ class _Connection(http.client.HTTPConnection):
 
     auto_open = 0
     depth = LINK
-    is_idle = False
     is_secure = False
     proxied_from = ""
 
@@ -296,10 +302,6 @@ class _Connection(http.client.HTTPConnection):
         response.close()
         if status != 200:
             raise OSError(f"the proxy {label_of(proxy)} refuses (HTTP {status})")
-
-    def close_unless_idle(self) -> None:
-        if not self.is_idle:
-            self.close()
 
 
 def origin_of(url: str) -> Origin:

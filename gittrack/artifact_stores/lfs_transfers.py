@@ -13,14 +13,15 @@ import os
 import re
 import stat
 from collections.abc import Iterator
-from typing import BinaryIO
+from contextlib import contextmanager
+from io import BufferedReader, FileIO
 
 from gittrack.artifact_stores.endpoints import require_web_url
 from gittrack.artifact_stores.lfs_access import Access
 from gittrack.artifact_stores.lfs_batch import MEDIA_TYPE, Action, Answer, format_verification
 from gittrack.artifact_stores.lfs_http import Reply, ReplyError, Request, label_of
+from gittrack.artifact_stores.moving import ObjectError, open_object, unlink_if_there
 from gittrack.artifact_stores.transfers import Told, Transfer
-from gittrack.errors import ArtifactError
 from gittrack.git.config import strip_userinfo
 
 CHUNK_BYTES = 1 << 18  # each must be sent within the time that a server may say nothing
@@ -30,14 +31,20 @@ def send_object(access: Access, answer: Answer, transfer: Transfer, told: Told) 
     """Upload a file, and have the server confirm it where it wants to be asked.
 
     Raises:
-        ArtifactError: the file is not what its oid says, or cannot be read; the server does not have it whole.
+        ObjectError: the file is not what its oid says, or cannot be read; the server does not have it whole.
         ReplyError: the server is not reached, or refuses.
     """
     action = answer.actions["upload"]
 
+    sent = 0
+
     def send(connection: http.client.HTTPConnection) -> None:
-        for chunk in read_checked(transfer):
+        nonlocal sent
+        told(-sent)  # of a connection that turned out to be closed
+        sent = 0
+        for chunk in read_holding_back(transfer):
             connection.send(chunk)
+            sent += len(chunk)
             told(len(chunk))
 
     given = {"Content-Type": "application/octet-stream", **action.headers, "Content-Length": transfer.size_bytes}
@@ -57,9 +64,9 @@ def fetch_object(access: Access, answer: Answer, transfer: Transfer, told: Told)
 
     Raises:
         ReplyError: the server is not reached, refuses, or sends something else.
-        OSError: the file cannot be written.
+        ObjectError: the file cannot be written.
     """
-    with _open_part(transfer) as part:
+    with _open_part(transfer) as part, _own_disk(transfer):
         done = _Received(part, transfer)
         told(done.size_bytes)
         if done.size_bytes < transfer.size_bytes or not transfer.size_bytes:
@@ -71,39 +78,32 @@ def fetch_object(access: Access, answer: Answer, transfer: Transfer, told: Told)
             with access.exchange(request) as reply:
                 _receive(reply, done, told)
         if done.digest.hexdigest() != transfer.oid:
-            os.unlink(part.name)
+            unlink_if_there(part.name)
             raise ReplyError(f"{access.label} sent other bytes than those asked for", is_transient=done.is_resumed)
-        part.flush()
         os.replace(part.name, transfer.path)
 
 
-def read_checked(transfer: Transfer) -> Iterator[memoryview]:
+def read_holding_back(transfer: Transfer) -> Iterator[memoryview]:
     """The chunks of a file, of which the last comes only if the whole is what the oid says.
 
+    A chunk holds until the next but one is taken.
+
     Raises:
-        ArtifactError: it is something else, or cannot be read.
+        ObjectError: it is something else, or cannot be read.
     """
     buffers = memoryview(bytearray(2 * CHUNK_BYTES))
     digest, left, held = hashlib.sha256(), transfer.size_bytes, memoryview(b"")
-    turn = 0
-    try:
-        with open(_open_regular(transfer), "rb", buffering=0) as file:
-            if os.fstat(file.fileno()).st_size != transfer.size_bytes:
-                raise _other_content(transfer)
-            while left:
-                start = turn * CHUNK_BYTES
-                size = file.readinto(buffers[start : start + min(CHUNK_BYTES, left)])
-                if not size:
-                    raise _other_content(transfer)
-                if held:
-                    yield held
-                held = buffers[start : start + size]
-                digest.update(held)
-                left, turn = left - size, 1 - turn
-    except OSError as error:
-        raise ArtifactError(f"cannot read {transfer.path!r}: {error.strerror}") from error
+    start = 0
+    with open_object(transfer) as file:
+        while left:
+            size = _read_into(file, buffers[start : start + min(CHUNK_BYTES, left)], transfer)
+            if held:
+                yield held
+            held = buffers[start : start + size]
+            digest.update(held)
+            left, start = left - size, CHUNK_BYTES - start
     if digest.hexdigest() != transfer.oid:
-        raise _other_content(transfer)
+        raise ObjectError(f"{transfer.path} is damaged: it holds other bytes than its hash says")
     if held:
         yield held
 
@@ -111,11 +111,11 @@ def read_checked(transfer: Transfer) -> Iterator[memoryview]:
 class _Received:
     """What has come of an object: bytes in its ``.part``, and their hash. Large parts are not trusted unread."""
 
-    def __init__(self, part: BinaryIO, transfer: Transfer) -> None:
+    def __init__(self, part: FileIO, transfer: Transfer) -> None:
         self.part, self.transfer = part, transfer
         self.digest, self.size_bytes = hashlib.sha256(), 0
         buffer = memoryview(bytearray(CHUNK_BYTES))
-        while size := part.readinto(buffer):  # type: ignore[attr-defined]
+        while size := part.readinto(buffer):
             self.digest.update(buffer[:size])
             self.size_bytes += size
         self.is_resumed = self.size_bytes > 0
@@ -130,7 +130,8 @@ class _Received:
     def add(self, chunk: memoryview) -> None:
         self.digest.update(chunk)
         self.size_bytes += len(chunk)
-        self.part.write(chunk)
+        while chunk:
+            chunk = chunk[self.part.write(chunk) :]
 
 
 def _receive(reply: Reply, done: _Received, told: Told) -> None:
@@ -151,23 +152,26 @@ def _receive(reply: Reply, done: _Received, told: Told) -> None:
         try:
             size = reply.response.readinto(buffer)
         except (http.client.HTTPException, OSError) as error:
-            done.part.flush()
             raise ReplyError(f"{label_of(reply.url)} broke off", is_transient=True) from error
         if not size:
             break
         if done.size_bytes + size > wanted:
-            os.unlink(done.part.name)
+            unlink_if_there(done.part.name)
             raise ReplyError(f"{label_of(reply.url)} sent more than the {wanted:,} bytes of the object")
         done.add(buffer[:size])
         told(size)
     if done.size_bytes < wanted:
-        done.part.flush()
         raise ReplyError(f"{label_of(reply.url)} broke off after {done.size_bytes:,} bytes", is_transient=True)
 
 
 def _ask_whether_there(access: Access, verify: Action, transfer: Transfer) -> None:
     body = format_verification(transfer)
-    headers = {"Accept": MEDIA_TYPE, "Content-Type": MEDIA_TYPE, **verify.headers, "Content-Length": str(len(body))}
+    headers = {
+        "Accept": MEDIA_TYPE,
+        "Content-Type": MEDIA_TYPE,
+        **verify.headers,
+        "Content-Length": str(len(body)),
+    }
     request = Request(
         "POST", _url_of(access, verify), headers, lambda connection: connection.send(body), 0, access.depth
     )
@@ -186,39 +190,51 @@ def _url_of(access: Access, action: Action) -> str:
     return strip_userinfo(require_web_url(action.href, access.label))
 
 
-def _open_regular(transfer: Transfer) -> int:
-    descriptor = os.open(transfer.path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-        os.close(descriptor)
-        raise _other_content(transfer)
-    return descriptor
+def _read_into(file: BufferedReader, buffer: memoryview, transfer: Transfer) -> int:
+    try:
+        size = file.readinto(buffer)
+    except OSError as error:
+        raise ObjectError(f"{transfer.path} cannot be read: {error.strerror}") from error
+    if not size:
+        raise ObjectError(f"{transfer.path} became shorter while it was read")
+    return size
 
 
-def _open_part(transfer: Transfer) -> BinaryIO:
+@contextmanager
+def _own_disk(transfer: Transfer) -> Iterator[None]:
+    """What the disk complains of concerns this object; a server's complaints are told apart before."""
+    try:
+        yield
+    except OSError as error:
+        raise ObjectError(f"{transfer.path} cannot be written: {error.strerror}") from error
+
+
+def _open_part(transfer: Transfer) -> FileIO:
     """The file that an object grows in: what an earlier attempt left, or a new one where another is at that."""
-    os.makedirs(os.path.dirname(transfer.path), exist_ok=True)
-    flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
     path = f"{transfer.path}.part"
+    with _own_disk(transfer):
+        os.makedirs(os.path.dirname(transfer.path), exist_ok=True)
+        return _open_old_part(path) or _open_new_part(f"{transfer.path}.{os.urandom(4).hex()}.part")
+
+
+def _open_old_part(path: str) -> FileIO | None:
+    """The part at a path, nobody else's while it is open; None where something else is there."""
+    flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
     try:
-        descriptor = os.open(path, flags, 0o644)
-    except OSError:  # a link, a folder: planted, and left alone
-        return _open_new_part(transfer)
+        part = open(path, "r+b", buffering=0, opener=lambda name, _: os.open(name, flags, 0o644))  # noqa: SIM115
+    except OSError:  # a link, a folder, a pipe
+        return None
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        status = os.fstat(descriptor)
+        fcntl.flock(part, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        status = os.fstat(part.fileno())
         if stat.S_ISREG(status.st_mode) and status.st_nlink == 1 and os.path.samestat(status, os.lstat(path)):
-            os.close(descriptor) if False else None
-            return _named(descriptor, path)
-    except OSError:  # another process is at it, or has just finished
+            return part
+    except OSError:  # another process is at it, or has just given it its name
         pass
-    os.close(descriptor)
-    return _open_new_part(transfer)
+    part.close()
+    return None
 
 
-def _open_new_part(transfer: Transfer) -> BinaryIO:
-    path = f"{transfer.path}.{os.urandom(4).hex()}.part"
-    return _named(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644), path)
-
-
-def _other_content(transfer: Transfer) -> ArtifactError:
-    return ArtifactError(f"{transfer.path!r} is not what its sha256 {transfer.oid[:12]}… says: it is not sent")
+def _open_new_part(path: str) -> FileIO:
+    flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+    return open(path, "r+b", buffering=0, opener=lambda name, _: os.open(name, flags, 0o644))
