@@ -77,7 +77,7 @@ class Access:
         self._authorization = read_credential_in_url(url)
         self._credential: Credential | None = None
         self.url, self.depth_max = strip_userinfo(url).rstrip("/"), depth_max
-        self.depth = 0  # of the server's address, once it was asked
+        self.depth = 0  # of the address that answered a batch request: whoever asks sets it
 
     @property
     def label(self) -> str:
@@ -97,7 +97,6 @@ class Access:
                 if reply.status != 401 or not is_ours or _has_authorization(request.headers):
                     require_success(reply)
                     if is_ours:
-                        self.depth = reply.depth
                         self._approve(used)
                     yield reply
                     return

@@ -249,7 +249,7 @@ class Web:
         return connection
 
     def _give_back(self, connection: _Connection, reply: Reply) -> bool:
-        """Keep a connection whose answer is read to its end, or nearly so; whether it is kept, for anybody then."""
+        """Keep a connection whose answer is read, or nearly so, for whoever comes next; whether it is kept."""
         try:
             if not reply.response.isclosed():
                 reply.response.read(DRAINED_BYTES_MAX)

@@ -20,9 +20,7 @@ from gittrack.schema.names import one_line
 
 _GRANT_BYTES_MAX = 1 << 16
 _WAIT_S = 300.0  # a person may have to type a passphrase
-_NO_COMMAND = re.compile(
-    r"not found|not recognized|unrecognized command|unknown command|No such file", re.IGNORECASE
-)
+_NO_COMMAND = re.compile("(?i)not found|not recognized|unrecognized command|unknown command|no such file")
 
 
 def ask_ssh_host(endpoint: SshEndpoint, operation: Operation, settings: Settings) -> Action:

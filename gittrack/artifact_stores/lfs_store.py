@@ -140,6 +140,7 @@ class LfsStore:
         )
         with self._access.exchange(request) as reply:
             answer = reply.read(ANSWER_BYTES_MAX)
+            self._access.depth = reply.depth
         try:
             return parse_answer(answer, asked)
         except RemoteError as error:
@@ -221,8 +222,8 @@ class _Moving:
 
     def _settle_without_action(self, transfer: Transfer) -> None:
         if self.operation == "upload":
-            self.outcome.present.add(transfer.oid)
-            self.outcome.failed.pop(transfer.oid, None)
+            was_sent = self.outcome.failed.pop(transfer.oid, None) is not None  # and only its confirmation failed
+            (self.outcome.moved if was_sent else self.outcome.present).add(transfer.oid)
         else:
             self.outcome.failed[transfer.oid] = "the server says not where it is"
 

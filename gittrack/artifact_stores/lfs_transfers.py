@@ -180,9 +180,7 @@ def _ask_whether_there(access: Access, verify: Action, transfer: Transfer) -> No
             pass
     except ReplyError as error:
         if error.status in (404, 422):
-            raise ReplyError(
-                f"{access.label} does not have what was sent to it", status=error.status, is_transient=True
-            ) from error
+            raise ReplyError(f"{access.label} has not kept what was sent to it", status=error.status) from error
         raise
 
 
