@@ -14,7 +14,7 @@ from gittrack.errors import RemoteError
 from gittrack.git.settings import Settings, find_setting
 
 _URL = re.compile(r"(?:git\+)?ssh(?:\+git)?://(?:([^@/]*)@)?(\[[^]/]+\]|[^:/]+)(?::(\d*))?(/.*)")
-_SHORT = re.compile(r"(?:([^@/:]*)@)?(?:\[([^]/]+):(\d+)\]|(\[[^]/]+\]|[^:/\[\]]+)):(.+)")
+_SHORT = re.compile(r"(?:([^@/:\[]*)@)?(\[[^]/]+\]|[^:/\[\]]+):([^:].*)")  # of 'name::…' git starts a program
 _NAME = re.compile(r"[^\s\x00-\x1f\x7f]+")
 
 
@@ -41,8 +41,9 @@ def parse_ssh_url(url: str) -> SshPlace | None:
         user, host, port, path = (unquote(part or "") for part in found.groups())
         path = path[1:] if path.startswith("/~") else path
     elif "://" not in url and (found := _SHORT.fullmatch(url)):
-        user, host, port = found[1] or "", found[2] or found[4], found[3] or ""
-        path = found[5]
+        user, host, path = found[1] or "", found[2], found[3]
+        inner = re.fullmatch(r"\[(?:([^@]*)@)?([^:]+):(\d+)\]", host)  # or it is an address of IPv6
+        user, host, port = (inner[1] or user, inner[2], inner[3]) if inner else (user, host, "")
     else:
         return None
     named = f"{user}@{host.strip('[]')}" if user else host.strip("[]")

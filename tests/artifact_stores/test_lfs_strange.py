@@ -17,7 +17,7 @@ from gittrack.artifact_stores.transfers import Outcome
 from gittrack.errors import RemoteError
 from tests.artifact_stores.making import Told, make_object, to_fetch
 from tests.artifact_stores.test_lfs_servers import add_remote, open_store
-from tests.harness import Repo
+from tests.harness import Repo, wait_for
 from tests.servers.strange_lfs import Exchange, Rule, StrangeLfs, on, serve_strange_lfs, times
 
 DATA = b"the bytes of an object " * 40_000
@@ -380,3 +380,4 @@ def test_a_damaged_file_is_announced_and_never_finished(repo: Repo, server: Stra
     outcome = open_store(repo).upload([sent], told)
     assert "is damaged" in outcome.failed[sent.oid]
     assert (server.objects, told.size_bytes) == ({}, 0)
+    wait_for(lambda: server.broken == 1, "the server to see that it breaks off")

@@ -115,13 +115,19 @@ class Exchange(BaseHTTPRequestHandler):
         self.reply(206 if wanted else 200, data[start:], **told)
 
 
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def handle_error(self, *_: object) -> None:
+        """A client that breaks off is nothing to print."""
+
+
 @contextmanager
 def serve_strange_lfs(*rules: Rule) -> Iterator[StrangeLfs]:
     """A server that answers by the first rule that wants to, and else as it should."""
     state = StrangeLfs(rules=list(rules))
     handler = type("Handler", (Exchange,), {"state": state})
-    with ThreadingHTTPServer((HOST, 0), handler) as server:
-        server.daemon_threads = True
+    with _Server((HOST, 0), handler) as server:
         state.url = f"http://{HOST}:{server.server_address[1]}"
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
         thread.start()
