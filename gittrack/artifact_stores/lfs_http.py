@@ -291,7 +291,7 @@ class _Connection(http.client.HTTPConnection):
         known = {"Proxy-Authorization": authorization} if authorization else {}
         named = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
         if scheme == "http":
-            self.proxied_from, self.headers = f"http://{named}", known
+            self.proxied_from, self.headers = f"http://{named.removesuffix(':80')}", known
             return
         assert self.sock is not None
         lines = [f"CONNECT {named} HTTP/1.1", f"Host: {named}", *(f"{key}: {known[key]}" for key in known)]

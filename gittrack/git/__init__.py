@@ -8,7 +8,8 @@ and thousands of objects, by C git), `tree_diff` (which files differ), `revision
 commit), `asking` (talks with a running git), `head`
 (HEAD's trees, remembered), `worktree` (the code as it stands), of which `status` says what changed, `filters` what
 must not run, `source_files` what is taken and `carrying` how it gets into another repository; `maintenance`
-(folding packs), `identity` (who commits), `command` (the user's git).
+(folding packs), `identity` (who commits), `command` (the user's git); `settings` (all that git config says),
+`credentials`, `web` and `ssh` (how git would reach a server, for what is not git).
 
 Decided: dulwich builds nothing that must survive a power cut. Its own commit, tag, gc, pack_refs and LFS
 calls each lose something, so none is called; objects go into one fsynced pack of our own.

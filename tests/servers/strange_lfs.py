@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import json
+import socket
+import ssl
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 
 from tests.servers.starting import HOST
@@ -73,6 +76,20 @@ class Exchange(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         self._answer(self._get)
 
+    def do_CONNECT(self) -> None:
+        """What a proxy does: a tunnel for somebody else's bytes."""
+        self.state.requests.append((self.command, self.path, dict(self.headers)))
+        host, _, port = self.path.rpartition(":")
+        with socket.create_connection((host, int(port))) as there:
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.flush()
+            back = threading.Thread(target=_pump, args=(there, self.connection))
+            back.start()
+            _pump(self.connection, there)
+            back.join()
+        self.close_connection = True
+
     def log_message(self, *args: object) -> None:
         pass
 
@@ -123,12 +140,20 @@ class _Server(ThreadingHTTPServer):
 
 
 @contextmanager
-def serve_strange_lfs(*rules: Rule) -> Iterator[StrangeLfs]:
-    """A server that answers by the first rule that wants to, and else as it should."""
+def serve_strange_lfs(*rules: Rule, certificate: Path | None = None) -> Iterator[StrangeLfs]:
+    """A server that answers by the first rule that wants to, and else as it should.
+
+    Args:
+        certificate: a file with a key and a certificate; it speaks https then.
+    """
     state = StrangeLfs(rules=list(rules))
     handler = type("Handler", (Exchange,), {"state": state})
     with _Server((HOST, 0), handler) as server:
-        state.url = f"http://{HOST}:{server.server_address[1]}"
+        if certificate is not None:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain(certificate)
+            server.socket = context.wrap_socket(server.socket, server_side=True)
+        state.url = f"{'https' if certificate else 'http'}://{HOST}:{server.server_address[1]}"
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
         thread.start()
         try:
@@ -136,6 +161,15 @@ def serve_strange_lfs(*rules: Rule) -> Iterator[StrangeLfs]:
         finally:
             server.shutdown()
             thread.join()
+
+
+def _pump(source: socket.socket, target: socket.socket) -> None:
+    try:
+        while data := source.recv(1 << 16):
+            target.sendall(data)
+        target.shutdown(socket.SHUT_WR)
+    except OSError:
+        pass
 
 
 def times(count: int, rule: Rule) -> Rule:
