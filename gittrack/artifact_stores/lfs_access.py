@@ -90,21 +90,22 @@ class Access:
         Raises:
             ReplyError: it is not reached, or says no. RemoteError: it would lead us where it may not.
         """
-        for _ in range(_ASKED_MAX):
+        for left in reversed(range(_ASKED_MAX)):
             used, signed = self._sign(request)
             with self._web.exchange(signed) as reply:
-                is_ours = reply.origin == origin_of(self.url)
-                if reply.status != 401 or not is_ours or _has_authorization(request.headers):
-                    require_success(reply)
-                    if is_ours:
+                refusal = refusal_of(reply)
+                if refusal is None:
+                    if reply.origin == origin_of(self.url):
                         self._approve(used)
                     yield reply
                     return
+                # some that everybody may read from forbid strangers to write, and do not ask who they are
+                asks = refusal.status == 401 or (refusal.status == 403 and used is None)
+                is_ours = reply.origin == origin_of(self.url) and _authorization_in(request.headers) is None
                 challenges = reply.response.headers.get_all("WWW-Authenticate") or []
                 challenges += reply.response.headers.get_all("LFS-Authenticate") or []
-            if not self._find_another(used, challenges):
-                break
-        raise _refusal(401, self.url)
+            if not (left and asks and is_ours and self._find_another(used, challenges)):
+                raise refusal
 
     def _sign(self, request: Request) -> tuple[str | None, Request]:
         """The request with what says who we are, if it is for the server and does not say so itself."""
@@ -147,31 +148,25 @@ class Access:
             approve_credential(self._repository, good)
 
 
-def require_success(reply: Reply) -> None:
-    """Refuse a reply that is none of success, with what the server says.
-
-    Raises:
-        ReplyError: it is another.
-    """
-    if reply.status not in (200, 201, 202, 203, 204, 206):
-        try:
-            message = parse_message(reply.read(DRAINED_BYTES_MAX))
-        except ReplyError:
-            message = ""
-        raise _refusal(reply.status, reply.url, message, reply.header("Retry-After"))
-
-
-def _refusal(status: int, url: str, message: str = "", retry_after: str = "") -> ReplyError:
+def refusal_of(reply: Reply) -> ReplyError | None:
+    """What a reply says no by, with the server's words; None for one of success."""
+    status = reply.status
+    if status in (200, 201, 202, 203, 204, 206):
+        return None
+    try:
+        message = parse_message(reply.read(DRAINED_BYTES_MAX))
+    except ReplyError:
+        message = ""
     known, hint = _EXPLAINED.get(status, ("", ""))
-    if status == 404 and not url.endswith("/objects/batch"):
+    if status == 404 and not reply.url.endswith("/objects/batch"):
         known, hint = "it is not there", ""
     said = ": ".join(part for part in (known, message) if part) or f"it answers with HTTP {status}"
     return ReplyError(
-        f"{label_of(url)}: {said}",
+        f"{label_of(reply.url)}: {said}",
         hint,
         status=status,
         is_transient=status in _TRANSIENT,
-        wait_s=_parse_wait(retry_after),
+        wait_s=_parse_wait(reply.header("Retry-After")),
     )
 
 
@@ -183,10 +178,6 @@ def _parse_wait(retry_after: str) -> float:
         return min(max(parsedate_to_datetime(retry_after).timestamp() - time(), 0.0), WAIT_S_MAX)
     except (ValueError, TypeError, OverflowError):
         return 0.0
-
-
-def _has_authorization(headers: Mapping[str, str]) -> bool:
-    return _authorization_in(headers) is not None
 
 
 def _authorization_in(headers: Mapping[str, str]) -> str | None:
