@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-Told = Callable[[int], None]  # bytes moved since the last call; called from any thread
+Told = Callable[[int], None]  # bytes moved since the last call, less than 0 to take some back; from any thread
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,9 +10,8 @@ from typing import Literal
 
 from gittrack.artifact_stores.url_store import parse_store_url
 from gittrack.errors import InvalidValueError, RemoteError
-from gittrack.git.configuring import add_value
 from gittrack.git.repository import Repository
-from gittrack.git.user_settings import list_values
+from gittrack.git.user_settings import add_value, list_values
 
 Operation = Literal["download", "upload"]
 

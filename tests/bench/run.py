@@ -29,6 +29,7 @@ import scalar
 import searching
 import small_run
 import startup
+import uploading
 from drawing import draw_curves
 from machine import OtherWork, load_average
 from peers import find_peers, list_versions
@@ -50,6 +51,7 @@ BENCHMARKS = {
         searching,
         pushing,
         live,
+        uploading,
     )
 }
 _BUSY_CPUS = 0.3  # other work beyond this shows in the figures

@@ -24,6 +24,7 @@ NAMES = {
     "searching",
     "live",
     "pushing",
+    "uploading",
 }
 
 

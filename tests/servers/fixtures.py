@@ -9,6 +9,7 @@ import pytest
 
 from tests.servers.git_http import GitHttp, serve_git_over_http
 from tests.servers.git_ssh import GitSsh, serve_git_over_ssh
+from tests.servers.lfs import LfsServer, serve_dulwich_lfs, serve_giftless
 
 
 @pytest.fixture
@@ -31,4 +32,18 @@ def git_ssh(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[GitSsh]
     with serve_git_over_ssh(tmp_path / "git-ssh") as server:
         for name, value in server.environment.items():
             monkeypatch.setenv(name, value)
+        yield server
+
+
+@pytest.fixture
+def giftless(tmp_path: Path) -> Iterator[LfsServer]:
+    """An LFS server that wants to know who one is."""
+    with serve_giftless(tmp_path / "giftless") as server:
+        yield server
+
+
+@pytest.fixture
+def dulwich_lfs(tmp_path: Path) -> Iterator[LfsServer]:
+    """An LFS server that takes the right bytes from everybody."""
+    with serve_dulwich_lfs(tmp_path / "dulwich-lfs") as server:
         yield server
