@@ -10,10 +10,12 @@ import re
 from collections.abc import Collection, Iterable, Sequence
 
 from gittrack.errors import RemoteError
-from gittrack.git.config import parse_settings
+from gittrack.git.config import Setting, parse_settings
 from gittrack.git.objects import ObjectId
 from gittrack.git.repository import Repository
 
+# a path, ssh's short form, or a protocol that git itself speaks; no `helper::address`
+_PLAIN_URL = re.compile(r"(?:(?:file|git|https?|ssh)://)?(?!-)(?!.*::)[^\s]")
 _NOT_THERE = re.compile(r"not our ref ([0-9a-f]{40,64})")
 _LOST_MAX = 100  # a connection each
 _TRUE = ("true", "yes", "on", "1")
@@ -47,10 +49,27 @@ def bring_missing(repository: Repository, wanted: Iterable[ObjectId]) -> int:
     return len(missing)
 
 
+def _may_start_programs(item: Setting) -> bool:
+    """Whether a setting names a program for fetching, or hides where it is fetched from: git-config(1)."""
+    if item.section in ("include", "includeif", "url", "credential"):
+        return True
+    if item.section == "core" and item.key in ("sshcommand", "gitproxy", "askpass"):
+        return True
+    if item.section != "remote":
+        return False
+    return item.key in ("uploadpack", "vcs", "proxy") or (item.key == "url" and not _PLAIN_URL.match(item.value))
+
+
 def _find_promisor(repository: Repository) -> str:
-    """The name of the remote, or empty."""
+    """The name of the remote, or empty; empty too where fetching could start what the config names.
+
+    Nobody asked to fetch, but only to read, and the repository's own config may be a stranger's.
+    """
     named = ""
-    for item in parse_settings(repository.read_config()):
+    settings = parse_settings(repository.read_config())
+    if any(_may_start_programs(item) for item in settings):
+        return ""
+    for item in settings:
         if item.section == "remote" and item.key == "promisor" and item.value.lower() in _TRUE:
             return item.subsection
         if (item.section, item.key) == ("extensions", "partialclone"):
