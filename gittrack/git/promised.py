@@ -6,11 +6,12 @@ itself would fetch blob by blob, a connection each; `command.git_environment` ke
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Collection, Iterable, Sequence
 
 from gittrack.errors import RemoteError
-from gittrack.git.config import Setting, parse_settings
+from gittrack.git.config import Setting, parse_settings, read_settings
 from gittrack.git.objects import ObjectId
 from gittrack.git.repository import Repository
 
@@ -67,7 +68,8 @@ def _find_promisor(repository: Repository) -> str:
     """
     named = ""
     settings = parse_settings(repository.read_config())
-    if any(_may_start_programs(item) for item in settings):
+    own = read_settings(os.path.join(repository.git_dir, "config.worktree"))
+    if any(_may_start_programs(item) for item in (*settings, *own)):
         return ""
     for item in settings:
         if item.section == "remote" and item.key == "promisor" and item.value.lower() in _TRUE:
