@@ -169,21 +169,20 @@ class Web:
             connection.close()
         elif connection is not None:
             try:
-                return connection, self._ask_on(connection, request)
-            except (ConnectionError, http.client.RemoteDisconnected, http.client.CannotSendRequest):
-                connection.close()
+                return connection, self._ask_or_close(connection, request)
+            except (ConnectionError, http.client.CannotSendRequest):  # RemoteDisconnected is one of the first
+                pass
             except _CONNECTION_ERRORS as error:
-                connection.close()
                 raise _unreached(request.url, error) from error
-            except BaseException:
-                connection.close()
-                raise
         connection = self._connect(request)
         try:
-            return connection, self._ask_on(connection, request)
+            return connection, self._ask_or_close(connection, request)
         except _CONNECTION_ERRORS as error:
-            connection.close()
             raise _unreached(request.url, error) from error
+
+    def _ask_or_close(self, connection: _Connection, request: Request) -> Reply:
+        try:
+            return self._ask_on(connection, request)
         except BaseException:
             connection.close()
             raise

@@ -106,6 +106,21 @@ def run_git(
     return done.stdout
 
 
+def spawn_detached(argv: list[str], environment: Mapping[str, str]) -> int:
+    """Start a program that outlives this one, hears and says nothing, and has no terminal; returns its process id.
+
+    Costs half a millisecond: nothing is forked. The caller collects it.
+
+    Raises:
+        OSError: it does not start.
+    """
+    quiet = [(os.POSIX_SPAWN_OPEN, number, os.devnull, os.O_RDWR, 0) for number in (0, 1, 2)]
+    try:
+        return os.posix_spawn(argv[0], argv, environment, file_actions=quiet, setsid=True)
+    except NotImplementedError:  # posix_spawn without setsid: it then dies with the terminal, which loses nothing
+        return os.posix_spawn(argv[0], argv, environment, file_actions=quiet)
+
+
 class Question:
     """A git command that was started; its answer is read later, and it is gone at the end of the ``with``.
 

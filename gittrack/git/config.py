@@ -34,6 +34,23 @@ class CoreSettings(NamedTuple):
     is_bare: bool
 
 
+def list_config_files() -> list[str]:
+    """The config files of the machine and of the user, in git's order: git-config(1), "FILES"."""
+    system = os.environ.get("GIT_CONFIG_SYSTEM", "/etc/gitconfig")
+    files = [] if os.environ.get("GIT_CONFIG_NOSYSTEM") else [system]
+    if "GIT_CONFIG_GLOBAL" in os.environ:
+        return [*files, os.environ["GIT_CONFIG_GLOBAL"]]
+    home = os.path.expanduser("~")
+    folder = os.environ.get("XDG_CONFIG_HOME") or os.path.join(home, ".config")
+    return [*files, os.path.join(folder, "git", "config"), os.path.join(home, ".gitconfig")]
+
+
+def quote_value(value: str) -> str:
+    """A value as a config file holds it: git-config(1), "Syntax"."""
+    escaped = value.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n").replace("\t", "\\t")
+    return f'"{escaped}"'
+
+
 def read_settings(path: str) -> tuple[Setting, ...]:
     """The settings of one config file, in order; none where it cannot be read."""
     return parse_settings(read_small_file(path))

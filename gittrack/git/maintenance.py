@@ -11,7 +11,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from gittrack.git.command import find_git, git_argv, git_environment
+from gittrack.git.command import find_git, git_argv, git_environment, spawn_detached
 from gittrack.git.repository import Repository
 
 _PACKS_MAX = 50  # measured: 0.8 ms a run at this rhythm, and reading stays within 30 % of one pack
@@ -79,12 +79,7 @@ def _start(repository: Repository) -> bool:
 
 def _spawn(repository: Repository) -> int:
     argv = git_argv(repository.common_dir, "repack", "--geometric=2", "-d", "--quiet", "--no-write-bitmap-index")
-    quiet = [(os.POSIX_SPAWN_OPEN, number, os.devnull, os.O_RDWR, 0) for number in (0, 1, 2)]
-    environment = git_environment()
-    try:
-        return os.posix_spawn(argv[0], argv, environment, file_actions=quiet, setsid=True)
-    except NotImplementedError:  # posix_spawn without setsid: it then dies with the terminal, which loses nothing
-        return os.posix_spawn(argv[0], argv, environment, file_actions=quiet)
+    return spawn_detached(argv, git_environment())
 
 
 def _reap() -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from gittrack.errors import CommandError, NotFoundError
@@ -120,16 +120,16 @@ def _read_settings(repository: Repository) -> Iterator[tuple[str, str, str, str]
 
 
 def _resolve(name: str, held: Mapping[str, str], bases: Mapping[str, list[tuple[str, str]]]) -> Remote:
-    url = _rewrite(held["url"], bases["insteadof"])
+    url = replace_start(held["url"], bases["insteadof"])
     if "pushurl" in held:
-        return Remote(name, url, _rewrite(held["pushurl"], bases["insteadof"]))
-    pushed = _rewrite(held["url"], bases["pushinsteadof"])
+        return Remote(name, url, replace_start(held["pushurl"], bases["insteadof"]))
+    pushed = replace_start(held["url"], bases["pushinsteadof"])
     return Remote(name, url, pushed if pushed != held["url"] else url)
 
 
-def _rewrite(url: str, bases: list[tuple[str, str]]) -> str:
-    """A URL with its longest beginning that is to be replaced in place of that."""
-    fitting = [(start, base) for start, base in bases if url.startswith(start)]
+def replace_start(url: str, bases: Iterable[tuple[str, str]]) -> str:
+    """A URL with another beginning, by pairs of an old and a new one: of those that fit, the longest old one."""
+    fitting = [(start, base) for start, base in bases if start and url.startswith(start)]
     if not fitting:
         return url
     start, base = max(fitting, key=lambda one: len(one[0]))

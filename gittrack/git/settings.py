@@ -12,6 +12,7 @@ from gittrack.errors import CommandError
 from gittrack.git.command import find_git, run_git
 from gittrack.git.config import parse_settings
 from gittrack.git.network import network_environment
+from gittrack.git.remotes import replace_start
 from gittrack.git.repository import Repository
 
 Settings = Mapping[str, tuple[str, ...]]  # by key as git prints it: section and name in lower case, all values
@@ -63,17 +64,13 @@ def is_true(value: str | None, default: bool) -> bool:
 
 def replace_url_start(settings: Settings, url: str) -> str:
     """The URL that ``url.<base>.insteadOf`` makes of one: of several that fit, the longest."""
-    fitting = [
+    bases = (
         (start, key[len("url.") : -len(".insteadof")])
         for key, values in settings.items()
         if key.startswith("url.") and key.endswith(".insteadof")
         for start in values
-        if start and url.startswith(start)
-    ]
-    if not fitting:
-        return url
-    start, base = max(fitting, key=lambda found: len(found[0]))
-    return base + url[len(start) :]
+    )
+    return replace_start(url, bases)
 
 
 def _split(output: bytes) -> Iterable[tuple[str, str]]:

@@ -5,17 +5,15 @@ What is written or taken back goes through ``git config``, under git's own lock,
 
 from __future__ import annotations
 
-import os
-
 from gittrack.errors import CommandError, InvalidValueError
 from gittrack.git.command import find_git, run_git
-from gittrack.git.config import parse_settings, read_settings
+from gittrack.git.config import list_config_files, parse_settings, read_settings
 from gittrack.git.repository import Repository
+from gittrack.git.settings import is_true
 
 _NONE, _UNITS = 1, {"": 1, "b": 1, "k": 10**3, "kb": 10**3, "m": 10**6, "mb": 10**6}
 _UNITS |= {"g": 10**9, "gb": 10**9, "t": 10**12, "tb": 10**12}
 _NO_SUCH_VALUE = 5
-_FALSE = ("false", "no", "off", "0", "")
 
 
 def list_values(repository: Repository, key: str) -> list[str]:
@@ -39,8 +37,7 @@ def find_value(repository: Repository, key: str) -> str | None:
 
 def is_switched_off(repository: Repository, key: str) -> bool:
     """Whether a setting says no, in git's words for it."""
-    value = find_value(repository, key)
-    return value is not None and value.lower() in _FALSE
+    return not is_true(find_value(repository, key), default=True)
 
 
 def find_size_bytes(repository: Repository, key: str) -> int | None:
@@ -113,7 +110,6 @@ def remove_value(repository: Repository, key: str, value: str) -> bool:
 
 def _read_values(repository: Repository, key: str) -> list[str]:
     section, _, name = key.lower().partition(".")
-    home = os.path.join(os.environ.get("XDG_CONFIG_HOME") or os.path.expanduser("~/.config"), "git", "config")
-    settings = [*read_settings(home), *read_settings(os.path.expanduser("~/.gitconfig"))]
+    settings = [item for path in list_config_files() for item in read_settings(path)]
     settings += parse_settings(repository.read_config())
     return [item.value for item in settings if (item.section, item.subsection, item.key) == (section, "", name)]

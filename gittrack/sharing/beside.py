@@ -6,6 +6,7 @@ import logging
 import os
 import sys
 
+from gittrack.git.command import spawn_detached
 from gittrack.git.repository import Repository
 from gittrack.schema.names import RunId
 
@@ -63,15 +64,9 @@ def wait_for_sharing() -> None:
 
 
 def _spawn(argv: list[str]) -> int:
-    """Start a process that outlives this one and has no terminal; costs half a millisecond."""
     if not argv[0]:
         raise FileNotFoundError("this Python does not know its own program")
-    quiet = [(os.POSIX_SPAWN_OPEN, number, os.devnull, os.O_RDWR, 0) for number in (0, 1, 2)]
-    environment = {key: value for key, value in os.environ.items() if key != "GITTRACK_RUN_ID"}
-    try:
-        return os.posix_spawn(argv[0], argv, environment, file_actions=quiet, setsid=True)
-    except NotImplementedError:  # posix_spawn without setsid: it then dies with the terminal, which loses nothing
-        return os.posix_spawn(argv[0], argv, environment, file_actions=quiet)
+    return spawn_detached(argv, {key: value for key, value in os.environ.items() if key != "GITTRACK_RUN_ID"})
 
 
 def _collect() -> None:

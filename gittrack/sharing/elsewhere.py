@@ -13,7 +13,7 @@ import shutil
 import time
 
 from gittrack.errors import GittrackError, RepositoryError
-from gittrack.git.config import strip_userinfo
+from gittrack.git.config import quote_value, strip_userinfo
 from gittrack.git.packs import fsync_folder
 from gittrack.git.remotes import find_remote, is_url
 from gittrack.git.repository import Repository, create_bare_repository, open_repository
@@ -103,7 +103,7 @@ def _make(place: str, url: str) -> None:
         create_bare_repository(new)
         with open(os.path.join(new, "config"), "a", encoding="utf-8", errors="surrogateescape") as config:
             config.write(
-                f'[remote "origin"]\n\turl = {_quote(url)}\n'
+                f'[remote "origin"]\n\turl = {quote_value(url)}\n'
                 "\tfetch = +refs/heads/gittrack/*:refs/remotes/origin/gittrack/*\n"
                 "\tfetch = +refs/gittrack/live/*:refs/gittrack/remotes/origin/live/*\n"
                 "[gittrack]\n\tshare = true\n"
@@ -142,9 +142,3 @@ def _age_s(path: str) -> float:
         return abs(time.time() - os.stat(path).st_mtime)
     except OSError:
         return float("inf")
-
-
-def _quote(value: str) -> str:
-    """A value as a git config holds it: git-config(1), "Syntax"; the URLs that are taken have no line breaks."""
-    escaped = value.replace("\\", "\\\\").replace('"', '\\"')
-    return f'"{escaped}"'

@@ -16,7 +16,7 @@ from gittrack.git.objects import ObjectId
 from gittrack.git.refs import list_any_refs
 from gittrack.git.remotes import Remote
 from gittrack.git.repository import Repository
-from gittrack.schema.names import HEADS, LIVE, experiment_of_ref, is_run_id
+from gittrack.schema.names import HEADS, LIVE, TRACKED_LIVE, experiment_of_ref, is_run_id
 from gittrack.schema.tag_names import TAGS, is_registry_tag
 
 # a power cut must not leave a ref that names a pack which never reached the disk
@@ -52,7 +52,7 @@ def tracked_head(remote: Remote, head: str) -> str:
 
 def tracked_live(remote: Remote) -> str:
     """The folder of refs here that stand for a remote's live runs, with the '/' at the end."""
-    return f"refs/gittrack/remotes/{remote.name or remote.key}/live/"
+    return f"{TRACKED_LIVE}{remote.name or remote.key}/live/"
 
 
 def ask_refs(repository: Repository, remote: Remote, answer_s: float | None = None) -> RemoteRefs:

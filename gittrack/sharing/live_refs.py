@@ -11,7 +11,7 @@ from gittrack.git.objects import ObjectId
 from gittrack.git.remotes import Remote
 from gittrack.git.repository import Repository
 from gittrack.schema.messages import parse_run_trailers
-from gittrack.schema.names import LIVE, RunId
+from gittrack.schema.names import RunId, live_ref
 from gittrack.sharing.fetching import forget_tracked, tracked_live
 from gittrack.store.live import find_live
 
@@ -41,7 +41,7 @@ def drop_finished(
                 shared.add(named[0])
     ended = sorted(shared)
     for start in range(0, len(ended), _AT_ONCE):
-        specs = [f":{LIVE}{run_id}" for run_id in ended[start : start + _AT_ONCE]]
+        specs = [f":{live_ref(run_id)}" for run_id in ended[start : start + _AT_ONCE]]
         try:
             run_network_git(repository, remote, "push", "--quiet", "--end-of-options", remote.asked_as, *specs)
         except RemoteError:

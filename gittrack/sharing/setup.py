@@ -16,10 +16,10 @@ from gittrack.errors import NotFoundError
 from gittrack.git.remotes import Remote
 from gittrack.git.repository import Repository
 from gittrack.git.user_settings import add_value, list_own_values, list_scoped_values, remove_value
-from gittrack.schema.names import HEADS
+from gittrack.schema.names import HEADS, LIVE
+from gittrack.sharing.fetching import tracked_live
 
 NOTED = "gittrack.setup"  # '<key> <value>' of each setting that was added
-LIVE = "refs/gittrack/live/"
 
 PUSHES = {"branch": "HEAD", "runs": f"{HEADS}*:{HEADS}*", "tags": "refs/tags/*:refs/tags/*"}
 _PUSHED = {
@@ -81,7 +81,7 @@ def plan_fetches(repository: Repository, remote: Remote) -> Plan:
     name = _name_of(remote)
     key = f"remote.{name}.fetch"
     there = [value for _, value in list_scoped_values(repository, key)]
-    live = f"+{LIVE}*:refs/gittrack/remotes/{name}/live/*"
+    live = f"+{LIVE}*:{tracked_live(remote)}*"
     changes = []
     if not any(_matches(value, f"{HEADS}x") for value in there):
         runs = f"+{HEADS}*:{remote.tracked}gittrack/*"

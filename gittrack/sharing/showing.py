@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 
+from gittrack.git.config import quote_value
 from gittrack.git.network import NetworkError, run_network_git
 from gittrack.git.packs import write_pack
 from gittrack.git.remotes import Remote
@@ -94,7 +95,7 @@ def _make_scratch(repository: Repository, folder: str) -> Repository:
     is_other = repository.object_format != "sha1"
     lines = [
         "[include]",
-        f"\tpath = {_quote(os.path.join(repository.common_dir, 'config'))}",
+        f"\tpath = {quote_value(os.path.join(repository.common_dir, 'config'))}",
         "[core]",
         f"\trepositoryformatversion = {int(is_other)}",
         "\tbare = true",
@@ -104,12 +105,6 @@ def _make_scratch(repository: Repository, folder: str) -> Repository:
     with open(os.path.join(place, "config"), "w", encoding="utf-8", errors="surrogateescape") as file:
         file.write("\n".join(line for line in lines if line) + "\n")
     return scratch
-
-
-def _quote(value: str) -> str:
-    """A value as a git config holds it: git-config(1), "Syntax"."""
-    escaped = value.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n").replace("\t", "\\t")
-    return f'"{escaped}"'
 
 
 def _unlink_if_there(path: str) -> None:

@@ -9,12 +9,11 @@ what they include is not looked at.
 from __future__ import annotations
 
 import logging
-import os
 import re
 from dataclasses import dataclass
 
 from gittrack.errors import InvalidValueError
-from gittrack.git.config import parse_settings, read_settings
+from gittrack.git.config import list_config_files, parse_settings, read_settings
 from gittrack.git.repository import Repository
 
 INTERVAL_MIN_S, INTERVAL_MAX_S = 1.0, 24 * 3600.0
@@ -35,7 +34,7 @@ class Wishes:
 def read_wishes(repository: Repository) -> Wishes:
     """What the configuration says of a repository's runs; an interval that is none is told, and stops no run."""
     found: dict[str, str] = {}
-    settings = [setting for path in _list_files() for setting in read_settings(path)]
+    settings = [setting for path in list_config_files() for setting in read_settings(path)]
     for item in (*settings, *parse_settings(repository.read_config())):
         if item.section == "gittrack" and not item.subsection:
             found[item.key] = item.value
@@ -70,15 +69,3 @@ def parse_interval(asked: object) -> float | None:
     if not INTERVAL_MIN_S <= seconds <= INTERVAL_MAX_S:
         raise InvalidValueError(f"live={asked!r} is not between a second and a day", "as in live='60s'")
     return seconds
-
-
-def _list_files() -> list[str]:
-    """The config files of the machine and of the user, in git's order: git-config(1), "FILES"."""
-    files = (
-        [] if os.environ.get("GIT_CONFIG_NOSYSTEM") else [os.environ.get("GIT_CONFIG_SYSTEM", "/etc/gitconfig")]
-    )
-    if "GIT_CONFIG_GLOBAL" in os.environ:
-        return [*files, os.environ["GIT_CONFIG_GLOBAL"]]
-    home = os.path.expanduser("~")
-    folder = os.environ.get("XDG_CONFIG_HOME") or os.path.join(home, ".config")
-    return [*files, os.path.join(folder, "git", "config"), os.path.join(home, ".gitconfig")]
