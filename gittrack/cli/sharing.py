@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from gittrack.cli import output
-from gittrack.cli.opening import open_reading
+from gittrack.cli.opening import open_writing
 from gittrack.cli.sharing_report import (
     pulled_json,
     pushed_json,
@@ -51,7 +51,7 @@ def push(names: _Names = None, dry_run: _DryRun = False, as_json: _Json = False)
     """
     from gittrack.sharing.pushing import push as push_runs
 
-    store = open_reading()
+    store = open_writing()  # the remote is asked below
     remote, only = _choose(store, names or [])
     if dry_run:
         tell_plan(store, remote, _plan(store, remote, only), as_json=as_json)
@@ -76,18 +76,16 @@ def pull(
     """Take in what a remote has; what was logged apart is joined, and what both edited is told."""
     from gittrack.sharing.pulling import pull as pull_runs
 
-    store = open_reading()
+    store = open_writing()  # the remote is asked below
     remote, only = _choose(store, names or [], is_known=False)
     if dry_run:
         tell_incoming(store, remote, only, as_json=as_json)
         return
     done = pull_runs(store.repository, remote, only, _show_git("fetch"))
     _require_there(remote, only, done.refs.heads)
-    facts = pulled_json(store, remote, done)
-    if artifacts:
-        facts["artifacts"] = _bring_artifacts(store, artifacts)
+    fetched = {"artifacts": _bring_artifacts(store, artifacts)} if artifacts else {}
     if as_json:
-        output.print_json(facts)
+        output.print_json(pulled_json(store, remote, done) | fetched)
         return
     tell_pulled(store, done)
     if not (done.branches or done.new_tags):
@@ -99,7 +97,7 @@ def sync(names: _Names = None, dry_run: _DryRun = False, as_json: _Json = False)
     from gittrack.sharing.pulling import pull as pull_runs
     from gittrack.sharing.pushing import push as push_runs
 
-    store = open_reading()
+    store = open_writing()  # the remote is asked below
     remote, only = _choose(store, names or [])
     if dry_run:
         tell_incoming(store, remote, only, as_json=as_json)
@@ -129,9 +127,9 @@ def status(
     from gittrack.sharing.fetching import fetch as fetch_refs
     from gittrack.sharing.status import read_status
 
-    store = open_reading()
+    store = open_writing()  # the remote is asked below
     chosen, _ = _choose(store, [remote] if remote else [])
-    refs = fetch_refs(store.repository, chosen, None, _show_git("fetch")).refs if fetch else None
+    refs = fetch_refs(store.repository, chosen, None, _show_git("fetch")) if fetch else None
     found = read_status(store.repository, chosen, refs)
     if as_json:
         output.print_json(status_json(chosen, found))

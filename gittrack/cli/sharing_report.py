@@ -126,7 +126,7 @@ def pulled_json(store: Store, remote: Remote, done: Pulled) -> dict[str, Any]:
         "tags": list(done.new_tags),
         "renumbered": [asdict(one) for one in done.renumbered],
         "conflicts": [asdict(one) for one in done.conflicts],
-        "live": done.live,
+        "live": len(done.refs.live),
     }
 
 

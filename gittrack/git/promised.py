@@ -6,6 +6,7 @@ itself would fetch blob by blob, a connection each; `command.git_environment` ke
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 from collections.abc import Collection, Iterable, Sequence
@@ -15,8 +16,36 @@ from gittrack.git.config import Setting, parse_settings, read_settings
 from gittrack.git.objects import ObjectId
 from gittrack.git.repository import Repository
 
-# a path, ssh's short form, or a protocol that git itself speaks; no `helper::address`
-_PLAIN_URL = re.compile(r"(?:(?:file|git|https?|ssh)://)?(?!-)(?!.*::)[^\s]")
+# a path, ssh's short form, or a protocol that git itself speaks; no `helper::address`, no option
+_PLAIN_URL = re.compile(r"(?![A-Za-z0-9+.-]*::)(?:(?:file|git|https?|ssh)://|(?![A-Za-z0-9+.-]+://))(?!-)\S")
+_CORE_KEYS = frozenset(
+    (
+        *("repositoryformatversion", "filemode", "bare", "logallrefupdates", "ignorecase", "precomposeunicode"),
+        *("symlinks", "worktree", "sharedrepository", "autocrlf", "eol", "safecrlf", "quotepath", "abbrev"),
+        *("compression", "loosecompression", "fsync", "fsyncmethod", "fsyncobjectfiles", "commitgraph"),
+        *(
+            "multipackindex",
+            "untrackedcache",
+            "splitindex",
+            "preloadindex",
+            "sparsecheckout",
+            "sparsecheckoutcone",
+        ),
+        *("editor", "pager", "excludesfile", "attributesfile", "hookspath", "fsmonitor", "bigfilethreshold"),
+    )
+)  # of those that name programs the last ones are not started by a fetch, or switched off in every git of ours
+_REMOTE_KEYS = frozenset(
+    ("url", "pushurl", "fetch", "push", "promisor", "partialclonefilter", "prune", "prunetags", "tagopt", "mirror")
+)
+_SECTIONS = frozenset(
+    (
+        *("extensions", "branch", "user", "author", "committer", "init", "gc", "repack", "pack", "pull", "push"),
+        *("merge", "rebase", "status", "color", "column", "log", "format", "advice", "commit", "tag", "alias"),
+        *("gittrack", "lfs", "http", "filter", "diff", "receive", "index", "feature", "safe"),
+    )
+)
+_told: set[str] = set()
+_log = logging.getLogger("gittrack")
 _NOT_THERE = re.compile(r"not our ref ([0-9a-f]{40,64})")
 _LOST_MAX = 100  # a connection each
 _TRUE = ("true", "yes", "on", "1")
@@ -50,15 +79,19 @@ def bring_missing(repository: Repository, wanted: Iterable[ObjectId]) -> int:
     return len(missing)
 
 
-def _may_start_programs(item: Setting) -> bool:
-    """Whether a setting names a program for fetching, or hides where it is fetched from: git-config(1)."""
-    if item.section in ("include", "includeif", "url", "credential"):
-        return True
-    if item.section == "core" and item.key in ("sshcommand", "gitproxy", "askpass"):
-        return True
-    if item.section != "remote":
-        return False
-    return item.key in ("uploadpack", "vcs", "proxy") or (item.key == "url" and not _PLAIN_URL.match(item.value))
+def _is_harmless(item: Setting) -> bool:
+    """Whether a setting of a repository's own is known to start no program when something is fetched.
+
+    What git's own clone writes, and what people set beside it: git-config(1). ``core`` and ``remote`` have
+    programs among their settings, ``url`` and ``include`` hide what is fetched from where, ``credential`` starts
+    helpers.
+    """
+    if item.section == "core":
+        return item.key in _CORE_KEYS
+    if item.section == "remote":
+        is_plain = item.key not in ("url", "pushurl") or _PLAIN_URL.match(item.value) is not None
+        return item.key in _REMOTE_KEYS and is_plain
+    return item.section in _SECTIONS
 
 
 def _find_promisor(repository: Repository) -> str:
@@ -66,17 +99,29 @@ def _find_promisor(repository: Repository) -> str:
 
     Nobody asked to fetch, but only to read, and the repository's own config may be a stranger's.
     """
-    named = ""
-    settings = parse_settings(repository.read_config())
-    own = read_settings(os.path.join(repository.git_dir, "config.worktree"))
-    if any(_may_start_programs(item) for item in (*settings, *own)):
-        return ""
+    named, settings = "", parse_settings(repository.read_config())
     for item in settings:
         if item.section == "remote" and item.key == "promisor" and item.value.lower() in _TRUE:
-            return item.subsection
+            named = item.subsection
+            break
         if (item.section, item.key) == ("extensions", "partialclone"):
             named = item.value
-    return named
+    if not named:
+        return ""
+    of_work_tree = read_settings(os.path.join(repository.git_dir, "config.worktree"))
+    odd = next((item for item in (*settings, *of_work_tree) if not _is_harmless(item)), None)
+    if odd is None:
+        return named
+    if repository.label not in _told:
+        _told.add(repository.label)
+        _log.warning(
+            "gittrack fetches nothing that the partial clone %s lacks: its own config sets %s.%s,"
+            " which could start a program; where it is yours, set that in your own: git config --global",
+            repository.label,
+            odd.section,
+            odd.key,
+        )
+    return ""
 
 
 def _find_missing(repository: Repository, wanted: Collection[ObjectId]) -> list[ObjectId]:

@@ -95,6 +95,8 @@ def find_remote(repository: Repository, asked: str | None = None) -> Remote | No
 
 def is_url(text: str) -> bool:
     """Whether a text is a git URL, or ssh's short form ``[user@]host:path``: git-clone(1), "Git URLs"."""
+    if re.match(r"[A-Za-z0-9+.-]*::", text):  # a helper of git's would take it, by any program
+        return False
     if re.match(r"[a-z][a-z0-9+.-]*://.", text):
         return True
     host, colon, path = text.partition(":")

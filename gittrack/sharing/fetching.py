@@ -35,16 +35,6 @@ class RemoteRefs:
     live: dict[str, ObjectId]
 
 
-@dataclass(frozen=True, slots=True)
-class Fetched:
-    """What the remote has, and which of its branches and live runs came anew."""
-
-    refs: RemoteRefs
-    new_heads: tuple[str, ...]
-    new_live: tuple[str, ...]
-    ended_live: tuple[str, ...]
-
-
 def tracked_head(remote: Remote, head: str) -> str:
     """The ref here that stands for a remote's branch."""
     return remote.tracked + head.removeprefix("refs/heads/")
@@ -84,8 +74,11 @@ def fetch(
     progress: Progress | None = None,
     *,
     answer_s: float | None = None,
-) -> Fetched:
+) -> RemoteRefs:
     """Bring what is new of a remote into the refs that stand for it here; local branches and tags stay.
+
+    Returns:
+        What the remote has.
 
     Args:
         only: branches, by full name; all where it is None.
@@ -106,7 +99,7 @@ def fetch(
     bring(repository, remote, specs, progress)
     ended = [ref for ref in known.live if LIVE + ref.removeprefix(live) not in refs.live]
     forget_tracked(repository, {ref: known.live[ref] for ref in ended})
-    return Fetched(refs, tuple(new_heads), tuple(new_live), tuple(ended))
+    return refs
 
 
 def bring(repository: Repository, remote: Remote, specs: Sequence[str], progress: Progress | None = None) -> None:

@@ -70,6 +70,22 @@ def list_store_urls(repository: Repository, made_as: str | None = None) -> list[
     return list(dict.fromkeys(url for record in chosen for url in record.artifact_stores))
 
 
+def find_upload_stores(repository: Repository) -> dict[str, str]:
+    """The store that takes an experiment's new artifacts, by the full name of its branch; '' for all others.
+
+    Empty where no record names a store: everything goes to the remote's LFS. A store may be '' too, for that.
+    """
+    from gittrack.schema.names import DEFAULT_EXPERIMENT_ID, experiment_ref
+    from gittrack.store.experiments import list_experiments
+
+    records = list_experiments(repository)
+    if not any(record.artifact_stores for record in records):
+        return {}
+    usual = next((record.artifact_stores for record in records if record.id == DEFAULT_EXPERIMENT_ID), ())
+    found = {experiment_ref(record.made_as): next(iter(record.artifact_stores or usual), "") for record in records}
+    return {**found, "": next(iter(usual), "")}
+
+
 def open_lfs(repository: Repository, remote: Remote, operation: Operation) -> ArtifactStore:
     """The LFS store of a remote.
 

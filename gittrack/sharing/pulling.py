@@ -10,7 +10,7 @@ from gittrack.git.objects import ObjectId
 from gittrack.git.remotes import Remote
 from gittrack.git.repository import Repository
 from gittrack.sharing.fetching import LocalRefs, RemoteRefs, bring, fetch
-from gittrack.sharing.renumbering import Renumbered, find_collisions, list_registry_tags, renumber
+from gittrack.sharing.renumbering import Renumbered, find_collisions, renumber
 from gittrack.sharing.uploaded import note_fetched
 from gittrack.store.conflicts import Conflict
 from gittrack.store.joining import Joined, join_branch
@@ -23,14 +23,12 @@ class Pulled:
     Attributes:
         refs: what the remote has. branches: those of the local ones that moved. new_tags: full names.
         renumbered: local tags that had to take another name, since the remote has theirs.
-        live: how many runs in flight the remote tells of.
     """
 
     refs: RemoteRefs
     branches: tuple[Joined, ...]
     new_tags: tuple[str, ...]
     renumbered: tuple[Renumbered, ...]
-    live: int
 
     @property
     def conflicts(self) -> list[Conflict]:
@@ -50,21 +48,20 @@ def pull(
     """
     wanted = None if only is None else set(only)
     before = LocalRefs.read(repository, remote)
-    fetched = fetch(repository, remote, wanted, progress)
+    refs = fetch(repository, remote, wanted, progress)
     after = LocalRefs.read(repository, remote)
     note_fetched(repository, remote, before.tracked, after.tracked)
-    heads = [ref for ref in fetched.refs.heads if wanted is None or ref in wanted]
+    heads = [ref for ref in refs.heads if wanted is None or ref in wanted]
     branches = [_join(repository, ref, after.theirs(remote, ref), after.heads.get(ref)) for ref in heads]
-    renumbered, new_tags = take_tags(repository, remote, fetched.refs.tags)
+    renumbered, new_tags = _take_tags(repository, remote, after.tags, refs.tags)
     moved = tuple(branch for branch in branches if branch is not None and branch.has_moved)
-    return Pulled(fetched.refs, moved, new_tags, renumbered, len(fetched.refs.live))
+    return Pulled(refs, moved, new_tags, renumbered)
 
 
-def take_tags(
-    repository: Repository, remote: Remote, theirs: dict[str, ObjectId]
+def _take_tags(
+    repository: Repository, remote: Remote, mine: dict[str, ObjectId], theirs: dict[str, ObjectId]
 ) -> tuple[tuple[Renumbered, ...], tuple[str, ...]]:
     """Bring the registry's tags that are new here; a local one in their way is renumbered first."""
-    mine = list_registry_tags(repository)
     renumbered = renumber(repository, find_collisions(mine, theirs), theirs)
     given_up = {done.old for done in renumbered}
     new = [ref for ref in theirs if ref not in mine or ref in given_up]

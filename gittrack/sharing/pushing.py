@@ -48,12 +48,15 @@ class Pushed:
     tags: dict[str, ObjectId] = field(default_factory=dict)
     uploaded: Uploaded = field(default_factory=Uploaded)
     pulled: list[Pulled] = field(default_factory=list)
-    renumbered: list[Renumbered] = field(default_factory=list)
     tries: int = 0
 
     @property
     def conflicts(self) -> list[Conflict]:
         return [conflict for pulled in self.pulled for conflict in pulled.conflicts]
+
+    @property
+    def renumbered(self) -> list[Renumbered]:
+        return [one for pulled in self.pulled for one in pulled.renumbered]
 
     @property
     def is_nothing(self) -> bool:
@@ -111,7 +114,9 @@ def push(
             )
         if done.tries > 1:  # the first time it may be a push of long ago
             time.sleep(random.uniform(0, min(_WAIT_MAX_S, 0.02 * 2 ** min(done.tries, 7))))
-        _pull(repository, remote, wanted, done, progress)
+        from gittrack.sharing.pulling import pull  # most pushes need none
+
+        done.pulled.append(pull(repository, remote, wanted, progress))
 
 
 def plan_push(
@@ -140,15 +145,6 @@ def choose(heads: Mapping[str, ObjectId], only: Collection[str] | None) -> dict[
 
 def _compare(heads: Mapping[str, ObjectId], theirs: Mapping[str, ObjectId | None]) -> Plan:
     return Plan({ref: (theirs.get(ref), tip) for ref, tip in heads.items() if theirs.get(ref) != tip}, {})
-
-
-def _pull(
-    repository: Repository, remote: Remote, only: frozenset[str] | None, done: Pushed, progress: Progress | None
-) -> None:
-    from gittrack.sharing.pulling import pull  # most pushes need none
-
-    done.pulled.append(pull(repository, remote, only, progress))
-    done.renumbered += done.pulled[-1].renumbered
 
 
 def _push_refs(repository: Repository, remote: Remote, plan: Plan, progress: Progress | None) -> list[Refusal]:

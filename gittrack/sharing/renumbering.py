@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from gittrack.errors import BusyError, DamagedError, NotFoundError
 from gittrack.git.objects import TAG, ObjectId
 from gittrack.git.reading import ObjectReader
-from gittrack.git.refs import list_any_refs, read_ref
+from gittrack.git.refs import read_ref
 from gittrack.git.repository import Repository
-from gittrack.schema.tag_names import TAGS, is_registry_tag, parse_tag_name
+from gittrack.schema.tag_names import TAGS, parse_tag_name
 from gittrack.store.committing import Branches, open_branches
 
 _SIGNATURES = (
@@ -31,11 +31,6 @@ class Renumbered:
     old: str
     new: str
     was_signed: bool
-
-
-def list_registry_tags(repository: Repository) -> dict[str, ObjectId]:
-    """The registry's tags of this clone, by full name, sorted."""
-    return {ref: tag for ref, tag in list_any_refs(repository, TAGS).items() if is_registry_tag(ref)}
 
 
 def find_collisions(mine: Mapping[str, ObjectId], theirs: Mapping[str, ObjectId]) -> list[str]:

@@ -10,7 +10,6 @@ from gittrack.errors import RemoteError
 from gittrack.git.objects import ObjectId
 from gittrack.git.remotes import Remote
 from gittrack.git.repository import Repository
-from gittrack.schema.names import DEFAULT_EXPERIMENT, experiment_of_ref
 from gittrack.sharing.fetching import LocalRefs
 from gittrack.sharing.pointers import FoundPointer, list_pointers
 from gittrack.sharing.uploaded import note_uploaded, read_uploaded
@@ -86,21 +85,21 @@ def _by_store(
 
     An object of several experiments goes to the store of each; what no branch has, to the whole repository's.
     """
-    from gittrack.sharing.places import list_store_urls
+    from gittrack.sharing.places import find_upload_stores
 
-    if not list_store_urls(repository):
+    stores = find_upload_stores(repository)
+    if not stores:
         yield "", wanted
         return
     left, by_store = {found.content.oid: found for found in wanted}, dict[str, dict[str, FoundPointer]]()
     for ref, tip in heads.items():
-        store = next(iter(list_store_urls(repository, experiment_of_ref(ref))), "")
         for found in list_pointers(repository, [tip], known):
             if found.content.oid in left:
-                by_store.setdefault(store, {})[found.content.oid] = found
-    elsewhere = [found for oid, found in left.items() if not any(oid in held for held in by_store.values())]
-    for found in elsewhere:
-        store = next(iter(list_store_urls(repository, DEFAULT_EXPERIMENT)), "")
-        by_store.setdefault(store, {})[found.content.oid] = found
+                by_store.setdefault(stores.get(ref, stores[""]), {})[found.content.oid] = found
+    in_branches = {oid for held in by_store.values() for oid in held}
+    for oid, found in left.items():
+        if oid not in in_branches:
+            by_store.setdefault(stores[""], {})[oid] = found
     for store, held in by_store.items():
         yield store, list(held.values())
 

@@ -52,14 +52,14 @@ class Shell:
     def git(self, *words: str) -> str:
         return self.run("git", *words).stdout
 
-    def on_terminal(self, *words: str, columns: int = 80, lines: int = 200) -> str:
-        """What a command shows on a terminal of a size."""
+    def on_terminal(self, *words: str, columns: int = 80, lines: int = 200, answers: str = "") -> str:
+        """What a command shows on a terminal of a size, where a person answers each ``[y/N]`` by a letter."""
         environment = clean_environment(self.home, COLUMNS=str(columns), LINES=str(lines), **self.extra)
         pid, master = pty.fork()
         if pid == 0:
             os.chdir(self.folder)
             os.execve(GITTRACK, [GITTRACK, *words], environment)
-        shown = b""
+        shown, waiting = b"", list(answers)
         while select.select([master], [], [], 30)[0]:
             try:
                 chunk = os.read(master, 65536)
@@ -68,6 +68,8 @@ class Shell:
             if not chunk:
                 break
             shown += chunk
+            if waiting and shown.count(b"[y/N]") > len(answers) - len(waiting):
+                os.write(master, f"{waiting.pop(0)}\n".encode())
         os.waitpid(pid, 0)
         os.close(master)
         return shown.decode().replace("\r\n", "\n")

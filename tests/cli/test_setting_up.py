@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
-import pty
-import select
 from pathlib import Path
 
 import pytest
 
-from .conftest import GITTRACK, Shell, clean_environment
+from .conftest import GITTRACK, Shell
 
 
 @pytest.fixture
@@ -24,28 +21,6 @@ def shared(shell: Shell) -> Shell:
 
 def config_of(shell: Shell) -> str:
     return (shell.folder / ".git/config").read_text()
-
-
-def answer(shell: Shell, answers: str, *words: str) -> str:
-    """What a command shows on a terminal where a person gives an answer to each question."""
-    pid, master = pty.fork()
-    if pid == 0:
-        os.chdir(shell.folder)
-        os.execve(GITTRACK, [GITTRACK, *words], clean_environment(shell.home, COLUMNS="200"))
-    shown, waiting = b"", list(answers)
-    while select.select([master], [], [], 30)[0]:
-        try:
-            chunk = os.read(master, 65536)
-        except OSError:
-            break
-        if not chunk:
-            break
-        shown += chunk
-        if shown.count(b"[y/N]") > len(answers) - len(waiting) and waiting:
-            os.write(master, f"{waiting.pop(0)}\n".encode())
-    os.waitpid(pid, 0)
-    os.close(master)
-    return shown.decode().replace("\r\n", "\n")
 
 
 def test_what_changes_is_told_and_done(shared: Shell) -> None:
@@ -93,7 +68,7 @@ def test_without_a_terminal_it_tells_the_commands_and_changes_nothing(shared: Sh
 
 
 def test_on_a_terminal_each_part_is_offered(shared: Shell) -> None:
-    shown = answer(shared, "yny", "init")
+    shown = shared.on_terminal("init", columns=200, answers="yny")
     assert shown.count("do that? [y/N]") == 3
     assert len(shared.git("config", "--get-all", "remote.origin.push").splitlines()) == 2
     assert len(shared.git("config", "--get-all", "remote.origin.fetch").splitlines()) == 1

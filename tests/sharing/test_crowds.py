@@ -58,7 +58,7 @@ def test_eight_clones_of_fifty_runs_each_end_with_all_of_them(clones: Clones) ->
 
 @pytest.mark.slow
 def test_a_push_that_is_killed_anywhere_names_nothing_that_is_not_there(clones: Clones) -> None:
-    draw = random.Random(20)
+    draw, killed = random.Random(20), 0
     ada = clones.make("ada")
     for number in range(25):
         run = ada.log(f"run-{number}")
@@ -72,17 +72,28 @@ def test_a_push_that_is_killed_anywhere_names_nothing_that_is_not_there(clones: 
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )
-        time.sleep(draw.uniform(0.02, 0.6))  # the cut itself, at a time that nobody chooses
+        time.sleep(draw.uniform(0.05, 0.3))  # the cut itself, at a time that nobody chooses
         try:
             os.killpg(push.pid, signal.SIGKILL)
         except ProcessLookupError:
             pass
-        push.wait()
+        killed += push.wait() == -signal.SIGKILL
         assert list_unbacked(clones) == []
         drop_locks(clones)
     ada.push()
     assert clones.refs == {"refs/heads/gittrack/exp": ada.tip()}
     assert list_unbacked(clones) == []
+    assert killed >= 15  # or it has not tried what it says
+
+
+def test_a_push_of_the_refs_alone_is_found_out(clones: Clones) -> None:
+    """What the test above would say of a push that does not care."""
+    ada = clones.make("ada")
+    run = ada.log("one")
+    (ada.path / "model.bin").write_bytes(b"\0model")
+    ada.client.log_artifact(run, str(ada.path / "model.bin"))
+    ada.git("-c", "core.hooksPath=/dev/null", "push", "-q", "origin", "gittrack/exp")
+    assert list_unbacked(clones) == ["artifacts/model.bin"]
 
 
 def list_unbacked(clones: Clones) -> list[str]:
